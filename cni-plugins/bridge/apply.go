@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
+	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
+	"github.com/berth-runtime/berth/cni-plugins/internal/sysctl"
+	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/netns"
+)
+
+// apply carries a plan out, registers how to undo it, and completes the result. The firewall comes first: it is what most
+// likely refuses, and the cheapest to undo.
+func apply(p plan, host, container *netns.Handle, fw *nft.Firewall, undo *cleanup.Stack) error {
+	h := host.Netlink()
+	if err := forward(p); err != nil {
+		return err
+	}
+	br, err := link.EnsureBridge(h, p.Bridge)
+	if err != nil {
+		return err
+	}
+	undo.Add(func() error { return ports.Withdraw(fw, p.Firewall.Owner) })
+	if err := ports.Publish(fw, p.Firewall); err != nil {
+		return err
+	}
+	hostEnd, end, err := link.AddVeth(h, container, br, p.Veth)
+	if err != nil {
+		return err
+	}
+	undo.Add(func() error { return link.Remove(h, p.Veth.Host) })
+	if err := configure(p, container, end); err != nil {
+		return err
+	}
+	if err := link.SetLimit(h, hostEnd, p.Ingress); err != nil {
+		return err
+	}
+	if err := link.SetLimit(container.Netlink(), end, p.Egress); err != nil {
+		return err
+	}
+	fillResult(p, br, hostEnd, end)
+	return nil
+}
+
+// forward lets the node route packets of the families that it is a gateway for.
+func forward(p plan) error {
+	if p.Forward4 {
+		if err := sysctl.Set("1", "ipv4", "ip_forward"); err != nil {
+			return err
+		}
+	}
+	if p.Forward6 {
+		return sysctl.ForwardIPv6()
+	}
+	return nil
+}
+
+// configure sets the container's end up, with its addresses and routes.
+func configure(p plan, container *netns.Handle, end netlink.Link) error {
+	if !p.Up {
+		return nil
+	}
+	h := container.Netlink()
+	if err := container.Do(func() error { return configureIPv6(p) }); err != nil {
+		return err
+	}
+	if err := h.LinkSetUp(end); err != nil {
+		return fmt.Errorf("set interface %s up: %w", p.Veth.Container, err)
+	}
+	for _, a := range p.Addrs {
+		if err := link.AddAddr(h, end, a, p.DAD); err != nil {
+			return err
+		}
+	}
+	for _, r := range p.Routes {
+		if err := link.AddRoute(h, end, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configureIPv6 runs in the container's namespace. Whatever its addresses are, the container must not take routes from router
+// advertisements, which its neighbours on the bridge can send (CVE-2020-10749).
+func configureIPv6(p plan) error {
+	if err := sysctl.SetIfPresent("0", "ipv6", "conf", p.Veth.Container, "accept_ra"); err != nil || !p.IPv6 {
+		return err
+	}
+	return sysctl.Set("0", "ipv6", "conf", p.Veth.Container, "disable_ipv6")
+}
+
+func fillResult(p plan, links ...netlink.Link) {
+	for i, l := range links {
+		p.Result.Interfaces[i].Mac = l.Attrs().HardwareAddr.String()
+		p.Result.Interfaces[i].Mtu = l.Attrs().MTU
+	}
+}

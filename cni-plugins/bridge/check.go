@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/ipam"
+	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/netns"
+)
+
+func isMissing(err error) bool { return errors.Is(err, errdefs.ErrNotFound) }
+
+// check is CHECK: is what ADD made still there? Plugins later in the chain may have added to it, so more than that is fine.
+func check(r *plugin.Request) (err error) {
+	conf, err := parseConfig(r.Config, r.Args)
+	if err != nil {
+		return err
+	}
+	host, err := netns.Current()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	if conf.HasIPAM {
+		delegate, err := ipam.Open(r)
+		if err != nil {
+			return err
+		}
+		if err := delegate.Check(r); err != nil {
+			return err
+		}
+	}
+	p, err := buildPlan(conf, r, ownResult(r), 0)
+	if err != nil {
+		return err
+	}
+	end, err := checkLinks(conf, p, host.Netlink(), r.NS.Netlink())
+	if err != nil {
+		return err
+	}
+	if err := checkInside(p, r.NS.Netlink(), end); err != nil {
+		return err
+	}
+	return checkFirewall(p)
+}
+
+func checkFirewall(p plan) (err error) {
+	fw, err := nft.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fw.Close()) }()
+	err = fw.Check(p.Firewall)
+	if isMissing(err) {
+		return plugin.Mismatch("%w", err)
+	}
+	return err
+}
+
+// ownResult picks the addresses of our interface out of prevResult; nil if there is no ipam.
+func ownResult(r *plugin.Request) *current.Result {
+	if r.Config.IPAMType == "" {
+		return nil
+	}
+	own := &current.Result{Routes: r.Config.Prev.Routes}
+	for _, ip := range r.Config.Prev.IPs {
+		if i := ip.Interface; i == nil || r.Config.Prev.Interfaces[*i].Name == r.IfName {
+			own.IPs = append(own.IPs, ip)
+		}
+	}
+	return own
+}
+
+// checkLinks finds the bridge, its port and the container's end.
+func checkLinks(conf config, p plan, host, container *netlink.Handle) (netlink.Link, error) {
+	br, err := link.FindBridge(host, conf.Bridge)
+	if isMissing(err) {
+		return nil, plugin.Mismatch("bridge %s is gone", conf.Bridge)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, gw := range p.Bridge.Gateways {
+		if ok, err := link.HasAddr(host, br, gw); err != nil || !ok {
+			return nil, mismatchOr(err, "bridge %s lacks the gateway address %s", conf.Bridge, gw)
+		}
+	}
+	port, err := link.Find(host, p.Veth.Host)
+	if err != nil || port.Attrs().MasterIndex != br.Index || !link.IsUp(port) {
+		return nil, mismatchOr(notMissing(err), "host link %s is not an active port of bridge %s", p.Veth.Host, conf.Bridge)
+	}
+	if ok, err := link.HasLimit(host, port, p.Ingress); err != nil || !ok {
+		return nil, mismatchOr(err, "host link %s lacks its rate limit", p.Veth.Host)
+	}
+	end, err := link.Find(container, p.Veth.Container)
+	if err != nil {
+		return nil, mismatchOr(notMissing(err), "interface %s is gone", p.Veth.Container)
+	}
+	return end, nil
+}
+
+// checkInside checks what is in the container's namespace. The hardware address is checked only if it was asked for: a plugin later in
+// the chain may have changed it.
+func checkInside(p plan, h *netlink.Handle, end netlink.Link) error {
+	name := p.Veth.Container
+	if p.Up && !link.IsUp(end) {
+		return plugin.Mismatch("interface %s is down", name)
+	}
+	for _, a := range p.Addrs {
+		if ok, err := link.HasAddr(h, end, a); err != nil || !ok {
+			return mismatchOr(err, "interface %s lacks the address %s", name, a)
+		}
+	}
+	for _, r := range p.Routes {
+		if ok, err := link.HasRoute(h, end, r); err != nil || !ok {
+			return mismatchOr(err, "interface %s lacks the route to %s via %s", name, r.Dst, gatewayText(r.Gateway))
+		}
+	}
+	if ok, err := link.HasLimit(h, end, p.Egress); err != nil || !ok {
+		return mismatchOr(err, "interface %s lacks its rate limit", name)
+	}
+	return nil
+}
+
+func gatewayText(a netip.Addr) string {
+	if !a.IsValid() {
+		return "the link itself"
+	}
+	return a.String()
+}
+
+func notMissing(err error) error {
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}
+
+// mismatchOr returns err if there is one, else a mismatch.
+func mismatchOr(err error, format string, args ...any) error {
+	if err != nil {
+		return err
+	}
+	return plugin.Mismatch(format, args...)
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/utils"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// config is a checked configuration. The keys are those of the plugin of the same name by the CNI project.
+type config struct {
+	Bridge           string
+	IsGateway        bool
+	IsDefaultGateway bool
+	ForceAddress     bool
+	IPMasq           bool
+	MTU              int // 0 = that of the default route
+	Hairpin, Promisc bool
+	DAD              bool
+	NoInterface      bool // the container's end stays down and without addresses
+	Isolated         bool
+	MAC              net.HardwareAddr // nil = derived from the address
+	Ports            []ports.Mapping
+	Ingress, Egress  link.Limit // towards and from the container
+	DNS              *types.DNS
+	HasIPAM          bool
+}
+
+type wireConfig struct {
+	Bridge                    string          `json:"bridge"`
+	IsGateway                 bool            `json:"isGateway"`
+	IsDefaultGateway          bool            `json:"isDefaultGateway"`
+	ForceAddress              bool            `json:"forceAddress"`
+	IPMasq                    bool            `json:"ipMasq"`
+	IPMasqBackend             string          `json:"ipMasqBackend"`
+	MTU                       int             `json:"mtu"`
+	HairpinMode               bool            `json:"hairpinMode"`
+	PromiscMode               bool            `json:"promiscMode"`
+	Vlan                      int             `json:"vlan"`
+	VlanTrunk                 json.RawMessage `json:"vlanTrunk"`
+	PreserveDefaultVlan       bool            `json:"preserveDefaultVlan"`
+	MacSpoofChk               bool            `json:"macspoofchk"`
+	EnableDAD                 bool            `json:"enabledad"`
+	DisableContainerInterface bool            `json:"disableContainerInterface"`
+	PortIsolation             bool            `json:"portIsolation"`
+	Args                      struct {
+		CNI struct {
+			MAC string `json:"mac"`
+		} `json:"cni"`
+	} `json:"args"`
+	RuntimeConfig wireRuntime `json:"runtimeConfig"`
+}
+
+// wireRuntime are the capabilities that the runtime fills in. Those that are only decoded to be refused stand last.
+type wireRuntime struct {
+	MAC          string          `json:"mac"`
+	PortMappings []ports.Mapping `json:"portMappings"`
+	Bandwidth    *struct {
+		IngressRate  uint64 `json:"ingressRate"`
+		IngressBurst uint64 `json:"ingressBurst"`
+		EgressRate   uint64 `json:"egressRate"`
+		EgressBurst  uint64 `json:"egressBurst"`
+	} `json:"bandwidth"`
+	DNS *struct {
+		Servers  []string `json:"servers"`
+		Searches []string `json:"searches"`
+		Options  []string `json:"options"`
+	} `json:"dns"`
+
+	Aliases        json.RawMessage `json:"aliases"`
+	InfinibandGUID string          `json:"infinibandGUID"`
+	DeviceID       string          `json:"deviceID"`
+}
+
+const (
+	defaultBridge = "cni0"
+	mtuMax        = 65535
+)
+
+// parseConfig decodes and checks a configuration. It is pure. Keys that it does not know are ignored, because configurations carry
+// those of other tools; keys whose meaning it knows and does not implement are refused.
+func parseConfig(c plugin.Config, args map[string]string) (config, error) {
+	w := wireConfig{Bridge: defaultBridge}
+	if err := json.Unmarshal(c.Raw, &w); err != nil {
+		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the bridge configuration: %w", err))
+	}
+	if err := refuse(w); err != nil {
+		return config{}, err
+	}
+	conf := config{
+		Bridge: w.Bridge, IsGateway: w.IsGateway || w.IsDefaultGateway, IsDefaultGateway: w.IsDefaultGateway,
+		ForceAddress: w.ForceAddress, IPMasq: w.IPMasq, MTU: w.MTU, Hairpin: w.HairpinMode, Promisc: w.PromiscMode,
+		DAD: w.EnableDAD, NoInterface: w.DisableContainerInterface, Isolated: w.PortIsolation,
+		Ports: w.RuntimeConfig.PortMappings, HasIPAM: c.IPAMType != "",
+	}
+	if b := w.RuntimeConfig.Bandwidth; b != nil {
+		conf.Ingress = link.Limit{Rate: b.IngressRate, Burst: b.IngressBurst}
+		conf.Egress = link.Limit{Rate: b.EgressRate, Burst: b.EgressBurst}
+	}
+	if d := w.RuntimeConfig.DNS; d != nil {
+		conf.DNS = &types.DNS{Nameservers: d.Servers, Search: d.Searches, Options: d.Options}
+	}
+	var err error
+	if conf.MAC, err = parseMAC(args["MAC"], w.Args.CNI.MAC, w.RuntimeConfig.MAC); err != nil {
+		return config{}, err
+	}
+	return conf, conf.check()
+}
+
+// refuse names the first key that asks for something which this plugin does not do.
+func refuse(w wireConfig) error {
+	rc := w.RuntimeConfig
+	for _, f := range []struct {
+		key   string
+		asked bool
+		value any
+	}{
+		{"vlan", w.Vlan != 0, w.Vlan},
+		{"vlanTrunk", given(w.VlanTrunk), string(w.VlanTrunk)},
+		{"preserveDefaultVlan", w.PreserveDefaultVlan, true},
+		{"macspoofchk", w.MacSpoofChk, true},
+		{"ipMasqBackend", w.IPMasqBackend != "" && w.IPMasqBackend != "nftables", w.IPMasqBackend},
+		{"runtimeConfig.aliases", given(rc.Aliases), string(rc.Aliases)},
+		{"runtimeConfig.infinibandGUID", rc.InfinibandGUID != "", rc.InfinibandGUID},
+		{"runtimeConfig.deviceID", rc.DeviceID != "", rc.DeviceID},
+	} {
+		if f.asked {
+			return plugin.Unsupported(f.key, f.value)
+		}
+	}
+	return nil
+}
+
+// given tells a value that asks for something from the ways to write nothing.
+func given(raw json.RawMessage) bool {
+	switch strings.TrimSpace(string(raw)) {
+	case "", "null", "[]", "{}":
+		return false
+	}
+	return true
+}
+
+func (c config) check() error {
+	if err := utils.ValidateInterfaceName(c.Bridge); err != nil {
+		return errdefs.Invalid("bridge %q: %s", c.Bridge, err.Msg)
+	}
+	switch {
+	case c.MTU < 0 || c.MTU > mtuMax:
+		return errdefs.Invalid("mtu %d is not between 0 and %d", c.MTU, mtuMax)
+	case c.Hairpin && c.Promisc:
+		return errdefs.Invalid("hairpinMode and promiscMode exclude each other")
+	case c.NoInterface && c.HasIPAM:
+		return errdefs.Invalid("disableContainerInterface and ipam exclude each other: an interface that is down has no addresses")
+	case len(c.Ports) > 0 && !c.HasIPAM:
+		return errdefs.Invalid("portMappings need an ipam section: there is no address to map to")
+	}
+	if err := c.Ingress.Validate(); err != nil {
+		return err
+	}
+	return c.Egress.Validate()
+}
+
+// parseMAC takes the last one that is given: the capability beats the args, which beat CNI_ARGS.
+func parseMAC(texts ...string) (net.HardwareAddr, error) {
+	var mac net.HardwareAddr
+	for _, text := range texts {
+		if text == "" {
+			continue
+		}
+		parsed, err := net.ParseMAC(text)
+		if err != nil || len(parsed) != 6 || parsed[0]&1 != 0 {
+			return nil, errdefs.Invalid("mac %q is no Ethernet unicast address", text)
+		}
+		mac = parsed
+	}
+	return mac, nil
+}

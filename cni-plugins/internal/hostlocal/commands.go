@@ -1,0 +1,134 @@
+package hostlocal
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/alloc"
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// Add assigns one address of each range set.
+func Add(r *plugin.Request) (*current.Result, error) {
+	c, store, err := open(r)
+	if err != nil {
+		return nil, err
+	}
+	result := &current.Result{Routes: c.Routes}
+	if c.ResolvConf != "" {
+		if result.DNS, err = readResolvConf(c.ResolvConf); err != nil {
+			return nil, err
+		}
+	}
+	entry := alloc.Entry{Owner: owner(r), Netns: r.Netns}
+	if entry.Inode, err = inode(r); err != nil {
+		return nil, err
+	}
+	given, err := store.Assign(c.Sets, c.Want, entry)
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", r.Config.Name, err)
+	}
+	for _, a := range given {
+		result.IPs = append(result.IPs, &current.IPConfig{
+			Address: net.IPNet{IP: a.Addr.AsSlice(), Mask: net.CIDRMask(a.Range.Subnet.Bits(), a.Addr.BitLen())},
+			Gateway: a.Range.Gateway.AsSlice(),
+		})
+	}
+	return result, nil
+}
+
+// Del frees the addresses of the attachment. It is idempotent.
+func Del(r *plugin.Request) error {
+	_, store, err := open(r)
+	if err != nil {
+		return err
+	}
+	return store.Release(owner(r))
+}
+
+// Check finds out whether the attachment still has the addresses that ADD gave it.
+func Check(r *plugin.Request) error {
+	_, store, err := open(r)
+	if err != nil {
+		return err
+	}
+	have, err := store.Of(owner(r))
+	if err != nil {
+		return err
+	}
+	if len(have) == 0 {
+		return plugin.Mismatch("network %s: interface %s of container %s has no address reserved", r.Config.Name, r.IfName, r.ContainerID)
+	}
+	for _, a := range have {
+		if !slices.ContainsFunc(r.Config.Prev.IPs, func(ip *current.IPConfig) bool { return sameAddr(ip, a) }) {
+			return plugin.Mismatch("network %s: %s is reserved for container %s, but is not in prevResult", r.Config.Name, a, r.ContainerID)
+		}
+	}
+	return nil
+}
+
+// GC frees what belongs to no valid attachment.
+func GC(r *plugin.Request) error {
+	_, store, err := open(r)
+	if err != nil {
+		return err
+	}
+	valid := make(map[alloc.Owner]bool, len(r.Config.Valid))
+	for _, a := range r.Config.Valid {
+		valid[alloc.Owner{ContainerID: a.ContainerID, IfName: a.IfName}] = true
+	}
+	return store.GC(valid)
+}
+
+// Status tells whether another attachment would get its addresses.
+func Status(r *plugin.Request) error {
+	c, store, err := open(r)
+	if err != nil {
+		return err
+	}
+	if err := store.Free(c.Sets); err != nil {
+		return errdefs.New(errdefs.ErrUnavailable, "network %s: %w", r.Config.Name, err)
+	}
+	return nil
+}
+
+func open(r *plugin.Request) (Config, *alloc.Store, error) {
+	c, err := ParseConfig(r.Config.Raw, r.Args)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	store, err := alloc.Open(c.DataDir, r.Config.Name)
+	return c, store, err
+}
+
+func owner(r *plugin.Request) alloc.Owner {
+	return alloc.Owner{ContainerID: r.ContainerID, IfName: r.IfName}
+}
+
+// inode identifies the namespace of the container; 0 when it has none.
+func inode(r *plugin.Request) (uint64, error) {
+	if r.NS == nil {
+		return 0, nil
+	}
+	info, err := r.NS.File().Stat()
+	if err != nil {
+		return 0, fmt.Errorf("identify the network namespace: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	return st.Ino, nil
+}
+
+func sameAddr(ip *current.IPConfig, a netip.Addr) bool {
+	b, ok := netip.AddrFromSlice(ip.Address.IP)
+	return ok && b.Unmap() == a
+}

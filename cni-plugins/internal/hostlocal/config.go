@@ -1,0 +1,162 @@
+package hostlocal
+
+import (
+	"encoding/json"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/alloc"
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// DefaultDataDir is on a file system that a reboot empties, as the allocations are void then.
+const DefaultDataDir = "/run/berth/cni/ipam"
+
+const rangesMax = 1024 // in one configuration, the checks of which are quadratic
+
+// Config is a checked configuration.
+type Config struct {
+	DataDir    string
+	ResolvConf string // "" = none
+	Sets       []alloc.Set
+	Routes     []*types.Route
+	Want       []netip.Addr // asked for by CNI_ARGS, args or the ips capability
+}
+
+type wireRange struct {
+	Subnet     string `json:"subnet"`
+	RangeStart string `json:"rangeStart"`
+	RangeEnd   string `json:"rangeEnd"`
+	Gateway    string `json:"gateway"`
+}
+
+type wireIPAM struct {
+	wireRange
+	Routes     []*types.Route `json:"routes"`
+	DataDir    string         `json:"dataDir"`
+	ResolvConf string         `json:"resolvConf"`
+	Ranges     [][]wireRange  `json:"ranges"`
+}
+
+type wireConfig struct {
+	IPAM          *wireIPAM `json:"ipam"`
+	RuntimeConfig struct {
+		IPRanges [][]wireRange `json:"ipRanges"`
+		IPs      []string      `json:"ips"`
+	} `json:"runtimeConfig"`
+	Args struct {
+		CNI struct {
+			IPs []string `json:"ips"`
+		} `json:"cni"`
+	} `json:"args"`
+}
+
+// ParseConfig decodes and checks a network configuration with an ipam section, and the addresses that CNI_ARGS ask for. It is
+// pure. Keys that it does not know are ignored, as the section may hold those of other tools.
+func ParseConfig(data []byte, args map[string]string) (Config, error) {
+	var w wireConfig
+	if err := json.Unmarshal(data, &w); err != nil {
+		return Config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the ipam configuration: %w", err))
+	}
+	if w.IPAM == nil {
+		return Config{}, errdefs.Invalid("the configuration has no ipam section")
+	}
+	c := Config{DataDir: w.IPAM.DataDir, ResolvConf: w.IPAM.ResolvConf, Routes: w.IPAM.Routes}
+	if c.DataDir == "" {
+		c.DataDir = DefaultDataDir
+	}
+	if !filepath.IsAbs(c.DataDir) || c.ResolvConf != "" && !filepath.IsAbs(c.ResolvConf) {
+		return Config{}, errdefs.Invalid("ipam: dataDir %q and resolvConf %q must be absolute paths", c.DataDir, c.ResolvConf)
+	}
+	for _, r := range c.Routes {
+		if r == nil || r.Dst.IP == nil {
+			return Config{}, errdefs.Invalid("ipam: a route has no dst")
+		}
+	}
+	var err error
+	if c.Sets, err = parseSets(w); err != nil {
+		return Config{}, err
+	}
+	c.Want, err = parseWanted(w, args)
+	return c, err
+}
+
+// parseSets joins the ranges of the capability, of the old-style single range and of the list, in that order.
+func parseSets(w wireConfig) ([]alloc.Set, error) {
+	lists := slices.Clone(w.RuntimeConfig.IPRanges)
+	if w.IPAM.Subnet != "" {
+		lists = append(lists, []wireRange{w.IPAM.wireRange})
+	}
+	lists = append(lists, w.IPAM.Ranges...)
+	total := 0
+	var sets []alloc.Set
+	for _, list := range lists {
+		if total += len(list); total > rangesMax {
+			return nil, errdefs.Invalid("ipam: more than %d ranges are given", rangesMax)
+		}
+		var set alloc.Set
+		for _, wr := range list {
+			r, err := parseRange(wr)
+			if err != nil {
+				return nil, errdefs.Invalid("ipam: %w", err)
+			}
+			set = append(set, r)
+		}
+		sets = append(sets, set)
+	}
+	if err := alloc.CheckSets(sets); err != nil {
+		return nil, errdefs.Invalid("ipam: %w", err)
+	}
+	return sets, nil
+}
+
+func parseRange(w wireRange) (alloc.Range, error) {
+	subnet, err := netip.ParsePrefix(w.Subnet)
+	if err != nil {
+		return alloc.Range{}, errdefs.Invalid("subnet: %w", err)
+	}
+	if subnet.Addr().Is4In6() {
+		return alloc.Range{}, errdefs.Invalid("subnet %s is an IPv4 subnet in IPv6 notation", subnet)
+	}
+	var addrs [3]netip.Addr
+	for i, text := range []string{w.RangeStart, w.RangeEnd, w.Gateway} {
+		if text == "" {
+			continue
+		}
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return alloc.Range{}, errdefs.Invalid("range of subnet %s: %w", subnet, err)
+		}
+		addrs[i] = a.Unmap()
+	}
+	return alloc.NewRange(subnet, addrs[0], addrs[1], addrs[2])
+}
+
+// parseWanted collects the addresses that were asked for, each once. They may carry a prefix length, which the range knows better.
+func parseWanted(w wireConfig, args map[string]string) ([]netip.Addr, error) {
+	texts := slices.Concat(w.Args.CNI.IPs, w.RuntimeConfig.IPs)
+	if ip := args["IP"]; ip != "" {
+		texts = append([]string{ip}, texts...)
+	}
+	var want []netip.Addr
+	for _, text := range texts {
+		a, err := netip.ParseAddr(text)
+		if p, prefixErr := netip.ParsePrefix(text); prefixErr == nil {
+			a, err = p.Addr(), nil
+		}
+		if err != nil {
+			return nil, errdefs.Invalid("ipam: requested address: %w", err)
+		}
+		if a = a.Unmap(); a.Zone() != "" {
+			return nil, errdefs.Invalid("ipam: requested address %s has a zone", a)
+		}
+		if !slices.Contains(want, a) {
+			want = append(want, a)
+		}
+	}
+	return want, nil
+}

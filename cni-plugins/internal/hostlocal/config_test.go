@@ -1,0 +1,73 @@
+package hostlocal
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+func TestParseConfig(t *testing.T) {
+	for name, tc := range map[string]struct {
+		conf, args string
+		want       string
+	}{
+		"old style":  {`{"ipam":{"subnet":"10.0.0.0/24","rangeStart":"10.0.0.5"}}`, "", "[[10.0.0.5-10.0.0.254]] []"},
+		"new style":  {`{"ipam":{"ranges":[[{"subnet":"10.0.0.0/24"},{"subnet":"10.0.1.0/24"}],[{"subnet":"fd00::/64"}]]}}`, "", "[[10.0.0.1-10.0.0.254 10.0.1.1-10.0.1.254] [fd00::1-fd00::ffff:ffff:ffff:ffff]] []"},
+		"capability": {`{"ipam":{"subnet":"10.0.0.0/24"},"runtimeConfig":{"ipRanges":[[{"subnet":"10.9.0.0/24"}]],"ips":["10.9.0.4/24","10.9.0.4"]}}`, "", "[[10.9.0.1-10.9.0.254] [10.0.0.1-10.0.0.254]] [10.9.0.4]"},
+		"wanted":     {`{"ipam":{"subnet":"10.0.0.0/24"},"args":{"cni":{"ips":["10.0.0.8"]}}}`, "10.0.0.7", "[[10.0.0.1-10.0.0.254]] [10.0.0.7 10.0.0.8]"},
+		"mapped":     {`{"ipam":{"subnet":"10.0.0.0/24"}}`, "::ffff:10.0.0.7", "[[10.0.0.1-10.0.0.254]] [10.0.0.7]"},
+		"other keys": {`{"ipam":{"subnet":"10.0.0.0/24","x":1},"y":2}`, "", "[[10.0.0.1-10.0.0.254]] []"},
+	} {
+		c, err := ParseConfig([]byte(tc.conf), map[string]string{"IP": tc.args})
+		if got := fmt.Sprint(c.Sets, c.Want); err != nil || got != tc.want || c.DataDir != DefaultDataDir {
+			t.Errorf("%s: %s, %v; want %s", name, got, err, tc.want)
+		}
+	}
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	for name, conf := range map[string]string{
+		"no JSON":            `{`,
+		"no ipam":            `{}`,
+		"no ranges":          `{"ipam":{}}`,
+		"empty set":          `{"ipam":{"ranges":[[]]}}`,
+		"subnet":             `{"ipam":{"subnet":"10.0.0/24"}}`,
+		"mapped subnet":      `{"ipam":{"subnet":"::ffff:10.0.0.0/120"}}`,
+		"gateway family":     `{"ipam":{"subnet":"10.0.0.0/24","gateway":"fd00::1"}}`,
+		"relative dataDir":   `{"ipam":{"subnet":"10.0.0.0/24","dataDir":"x"}}`,
+		"relative resolv":    `{"ipam":{"subnet":"10.0.0.0/24","resolvConf":"x"}}`,
+		"null route":         `{"ipam":{"subnet":"10.0.0.0/24","routes":[null]}}`,
+		"route without dst":  `{"ipam":{"subnet":"10.0.0.0/24","routes":[{"gw":"10.0.0.1"}]}}`,
+		"wanted address":     `{"ipam":{"subnet":"10.0.0.0/24"},"runtimeConfig":{"ips":["x"]}}`,
+		"wanted with a zone": `{"ipam":{"subnet":"fd00::/64"},"runtimeConfig":{"ips":["fe80::1%eth0"]}}`,
+	} {
+		if _, err := ParseConfig([]byte(conf), nil); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(`{"ipam":{"ranges":[[{"subnet":"10.0.0.0/24","rangeStart":"10.0.0.5","gateway":"10.0.0.1"}],[{"subnet":"fd00::/64"}]],"routes":[{"dst":"0.0.0.0/0","gw":"1.2.3.4"}]}}`), "10.0.0.9")
+	f.Add([]byte(`{"ipam":{"subnet":"10.0.0.0/30"},"runtimeConfig":{"ipRanges":[[]],"ips":["::1/64"]}}`), "")
+	f.Fuzz(func(t *testing.T, data []byte, ip string) {
+		c, err := ParseConfig(data, map[string]string{"IP": ip})
+		if err != nil {
+			return
+		}
+		for _, set := range c.Sets {
+			for _, r := range set {
+				if !r.Contains(r.First) || !r.Contains(r.Last) {
+					t.Fatalf("range %v does not contain its ends", r)
+				}
+			}
+		}
+	})
+}
+
+func FuzzParseResolvConf(f *testing.F) {
+	f.Add([]byte("nameserver 1.1.1.1\nsearch a b\noptions ndots:5\n;x\n"))
+	f.Fuzz(func(_ *testing.T, data []byte) { _ = parseResolvConf(data) })
+}

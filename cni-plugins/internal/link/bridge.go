@@ -1,0 +1,180 @@
+package link
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/sysctl"
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// Bridge is how a bridge should be.
+type Bridge struct {
+	Name     string
+	MTU      int // of a bridge that is made; 0 = the kernel's default
+	Promisc  bool
+	Gateways []netip.Prefix // addresses that it must have
+	Force    bool           // take away addresses that stand in the way
+	IPv6     bool
+}
+
+// EnsureBridge makes the bridge unless it exists, and brings it into the wanted form. A link of another kind with that name gives
+// an error of kind ErrExists.
+func EnsureBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
+	br, err := findBridge(h, b.Name)
+	if errors.Is(err, errdefs.ErrNotFound) {
+		br, err = makeBridge(h, b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if b.Promisc && br.Promisc == 0 {
+		if err := h.SetPromiscOn(br); err != nil {
+			return nil, fmt.Errorf("set bridge %s promiscuous: %w", b.Name, err)
+		}
+	}
+	if br.Flags&net.FlagUp == 0 {
+		if err := h.LinkSetUp(br); err != nil {
+			return nil, fmt.Errorf("set bridge %s up: %w", b.Name, err)
+		}
+	}
+	if b.IPv6 {
+		if err := sysctl.Set("0", "ipv6", "conf", b.Name, "disable_ipv6"); err != nil {
+			return nil, err
+		}
+	}
+	for _, gw := range b.Gateways {
+		if err := ensureGateway(h, br, gw, b.Force); err != nil {
+			return nil, err
+		}
+	}
+	return br, nil
+}
+
+// FindBridge returns a bridge; ErrNotFound if there is no link of that name, ErrExists if it is no bridge.
+func FindBridge(h *netlink.Handle, name string) (*netlink.Bridge, error) { return findBridge(h, name) }
+
+func findBridge(h *netlink.Handle, name string) (*netlink.Bridge, error) {
+	l, err := find(h, name)
+	if err != nil {
+		return nil, err
+	}
+	br, ok := l.(*netlink.Bridge)
+	if !ok {
+		return nil, errdefs.Exists("link %s exists and is a %s, not a bridge", name, l.Type())
+	}
+	return br, nil
+}
+
+// find returns a link; ErrNotFound if there is none.
+func find(h *netlink.Handle, name string) (netlink.Link, error) {
+	l, err := h.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil, errdefs.NotFound("link %s: %w", name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for link %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// makeBridge makes a bridge with an address of its own: without one, it takes that of its lowest port and changes it as pods
+// come and go.
+func makeBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
+	mac := make(net.HardwareAddr, 6)
+	if _, err := rand.Read(mac); err != nil {
+		return nil, fmt.Errorf("make bridge %s: %w", b.Name, err)
+	}
+	mac[0] = mac[0]&^1 | 2 // unicast, locally administered
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
+		Name: b.Name, MTU: b.MTU, HardwareAddr: mac, Group: groupBridge, Flags: net.FlagUp, TxQLen: -1,
+	}}
+	if err := h.LinkAdd(br); err != nil && !errors.Is(err, syscall.EEXIST) { // EEXIST: another ADD was faster
+		return nil, fmt.Errorf("make bridge %s: %w", b.Name, err)
+	}
+	// Router advertisements from a pod must not change the node's routes (CVE-2020-10749).
+	if err := sysctl.SetIfPresent("0", "ipv6", "conf", b.Name, "accept_ra"); err != nil {
+		return nil, err
+	}
+	return findBridge(h, b.Name)
+}
+
+// ensureGateway gives the bridge an address. Another one in an overlapping subnet is removed or refused, as two gateways would fight.
+func ensureGateway(h *netlink.Handle, br *netlink.Bridge, gw netip.Prefix, force bool) error {
+	family := netlink.FAMILY_V4
+	if gw.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	addrs, err := listAddrs(h, br, family)
+	if err != nil {
+		return fmt.Errorf("list addresses of bridge %s: %w", br.Name, err)
+	}
+	for _, a := range addrs {
+		have, ok := toPrefix(a.IPNet)
+		switch {
+		case !ok, !have.Overlaps(gw):
+			continue
+		case have == gw:
+			return nil
+		case !force:
+			return errdefs.Exists("bridge %s has the address %s, which clashes with gateway %s; set forceAddress to replace it", br.Name, have, gw)
+		}
+		if err := h.AddrDel(br, &netlink.Addr{IPNet: a.IPNet}); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s from bridge %s: %w", have, br.Name, err)
+		}
+	}
+	return AddAddr(h, br, gw, false)
+}
+
+// RemoveIdleBridge deletes a bridge that EnsureBridge made and that has no ports left.
+func RemoveIdleBridge(h *netlink.Handle, name string) error {
+	br, err := findBridge(h, name)
+	if errors.Is(err, errdefs.ErrNotFound) || errors.Is(err, errdefs.ErrExists) {
+		return nil
+	}
+	if err != nil || br.Group != groupBridge {
+		return err
+	}
+	ports, err := portsOf(h, br.Index)
+	if err != nil || len(ports) > 0 {
+		return err
+	}
+	if err := h.LinkDel(br); err != nil && !errors.Is(err, syscall.ENODEV) {
+		return fmt.Errorf("delete idle bridge %s: %w", name, err)
+	}
+	return nil
+}
+
+// IsIdleBridge tells whether a link is a bridge without ports.
+func IsIdleBridge(h *netlink.Handle, name string) bool {
+	br, err := findBridge(h, name)
+	if err != nil {
+		return false
+	}
+	ports, err := portsOf(h, br.Index)
+	return err == nil && len(ports) == 0
+}
+
+// portsOf lists the links that are ports of a bridge.
+func portsOf(h *netlink.Handle, bridge int) ([]netlink.Link, error) {
+	all, err := dump(h.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	var ports []netlink.Link
+	for _, l := range all {
+		if l.Attrs().MasterIndex == bridge {
+			ports = append(ports, l)
+		}
+	}
+	return ports, nil
+}
+
+// Find returns a link; ErrNotFound if there is none.
+func Find(h *netlink.Handle, name string) (netlink.Link, error) { return find(h, name) }

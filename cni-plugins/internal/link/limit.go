@@ -1,0 +1,73 @@
+package link
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// Limit is a rate in bit/s and how much may go at once, in bit. The zero value limits nothing.
+type Limit struct {
+	Rate, Burst uint64
+}
+
+// Validate refuses limits that the kernel can't keep.
+func (l Limit) Validate() error {
+	switch {
+	case l.Rate == 0 && l.Burst == 0:
+		return nil
+	case l.Rate < 8 || l.Burst < 8:
+		return errdefs.Invalid("bandwidth: rate %d bit/s and burst %d bit must both be given", l.Rate, l.Burst)
+	case l.Burst/8 > math.MaxUint32:
+		return errdefs.Invalid("bandwidth: burst %d bit is more than the kernel takes", l.Burst)
+	}
+	return nil
+}
+
+// latency is how long a packet may wait in the queue of a limit, in microseconds; more would be dropped.
+const latency = 25_000
+
+// SetLimit limits what a link sends, by a token bucket (tc-tbf). It replaces a limit that was there.
+func SetLimit(h *netlink.Handle, l netlink.Link, limit Limit) error {
+	if limit.Rate == 0 {
+		return nil
+	}
+	rate, burst := limit.Rate/8, limit.Burst/8 // bytes
+	queue := rate*latency/1_000_000 + burst
+	err := h.QdiscReplace(&netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		Rate:       rate,
+		Limit:      uint32(min(queue, math.MaxUint32)),
+		Buffer:     uint32(min(ticks(burst, rate), math.MaxUint32)),
+	})
+	if err != nil {
+		return fmt.Errorf("limit %s to %d bit/s: %w", l.Attrs().Name, limit.Rate, err)
+	}
+	return nil
+}
+
+// ticks is how long the burst takes at the rate, in the packet scheduler's unit.
+func ticks(burst, rate uint64) uint64 {
+	micros := float64(burst) / float64(rate) * 1e6
+	return uint64(micros * netlink.TickInUsec())
+}
+
+// HasLimit tells whether a link has the limit.
+func HasLimit(h *netlink.Handle, l netlink.Link, limit Limit) (bool, error) {
+	if limit.Rate == 0 {
+		return true, nil
+	}
+	list, err := dump(func() ([]netlink.Qdisc, error) { return h.QdiscList(l) })
+	if err != nil {
+		return false, fmt.Errorf("list queues of %s: %w", l.Attrs().Name, err)
+	}
+	for _, q := range list {
+		if tbf, ok := q.(*netlink.Tbf); ok && tbf.Rate == limit.Rate/8 {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,121 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Route is a route of a container. Zero values mean the kernel's choice; Gateway is invalid for one straight to the link.
+type Route struct {
+	Dst          netip.Prefix
+	Gateway      netip.Addr
+	MTU, AdvMSS  int
+	Priority     int
+	Table, Scope *int
+}
+
+// netlink turns the route into the library's form.
+func (r Route) netlink(l netlink.Link) *netlink.Route {
+	n := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: toIPNet(r.Dst), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority}
+	if r.Gateway.IsValid() {
+		n.Gw = r.Gateway.AsSlice()
+	} else {
+		n.Scope = netlink.SCOPE_LINK
+	}
+	if r.Table != nil {
+		n.Table = *r.Table
+	}
+	if r.Scope != nil {
+		n.Scope = netlink.Scope(*r.Scope)
+	}
+	return n
+}
+
+// AddRoute adds a route. One that exists already is no error.
+func AddRoute(h *netlink.Handle, l netlink.Link, r Route) error {
+	if err := h.RouteAdd(r.netlink(l)); err != nil && !errors.Is(err, syscall.EEXIST) {
+		return fmt.Errorf("add route to %s via %s to %s: %w", r.Dst, r.Gateway, l.Attrs().Name, err)
+	}
+	return nil
+}
+
+// HasRoute tells whether a link has a route.
+func HasRoute(h *netlink.Handle, l netlink.Link, r Route) (bool, error) {
+	family, filter := netlink.FAMILY_V4, &netlink.Route{LinkIndex: l.Attrs().Index}
+	if r.Dst.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	mask := netlink.RT_FILTER_OIF
+	if r.Table != nil {
+		filter.Table = *r.Table
+		mask |= netlink.RT_FILTER_TABLE
+	}
+	list, err := listRoutes(h, family, filter, mask)
+	if err != nil {
+		return false, fmt.Errorf("list routes of %s: %w", l.Attrs().Name, err)
+	}
+	for _, have := range list {
+		dst, ok := toPrefix(have.Dst)
+		gw, _ := netip.AddrFromSlice(have.Gw)
+		if ok && dst == r.Dst && (!r.Gateway.IsValid() || gw.Unmap() == r.Gateway) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// HasAddr tells whether a link has an address.
+func HasAddr(h *netlink.Handle, l netlink.Link, p netip.Prefix) (bool, error) {
+	list, err := listAddrs(h, l, netlink.FAMILY_ALL)
+	if err != nil {
+		return false, fmt.Errorf("list addresses of %s: %w", l.Attrs().Name, err)
+	}
+	for _, a := range list {
+		if have, ok := toPrefix(a.IPNet); ok && have == p {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// DefaultMTU is that of the link which the default route leads to, 0 if there is none: links of pods that are larger would lose packets
+// on the way out, smaller ones would lose speed.
+func DefaultMTU(h *netlink.Handle) (int, error) {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := listRoutes(h, family, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+		if err != nil {
+			return 0, fmt.Errorf("list default routes: %w", err)
+		}
+		for _, r := range routes {
+			if r.LinkIndex == 0 {
+				continue
+			}
+			l, err := h.LinkByIndex(r.LinkIndex)
+			if err != nil {
+				return 0, fmt.Errorf("look for the link of the default route: %w", err)
+			}
+			if l.Attrs().Flags&net.FlagLoopback == 0 {
+				return l.Attrs().MTU, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// Towards names the link that packets to an address leave the host by.
+func Towards(h *netlink.Handle, a netip.Addr) (string, error) {
+	routes, err := h.RouteGet(a.AsSlice())
+	if err != nil || len(routes) == 0 {
+		return "", fmt.Errorf("look up the route to container address %s: %w", a, err)
+	}
+	l, err := h.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return "", fmt.Errorf("look up the link to container address %s: %w", a, err)
+	}
+	return l.Attrs().Name, nil
+}

@@ -1,0 +1,29 @@
+// Package nft publishes ports and masquerades, through one nftables table of the host's network namespace: inet berth.
+//
+// It owns that table and nothing else. The rules never change: everything that depends on networks and pods is an element of a map
+// or set, so a packet costs the same with one published port or a thousand:
+//
+//	map ports4, ports6   protocol . host address . host port  →  pod address . pod port
+//	set self4, self6     pod address . pod address, of pods that publish ports: they may reach themselves through the node
+//	set masq4, masq6     link . subnet: what comes from there to the outside is masqueraded
+//	set links            link . link, of the links that lead to pods
+//
+// Elements of the first two carry their owner in their comment: network, container, interface. So DEL and GC need no files
+// and no namespaces, and a second pod that asks for a published port gets an error that names the first one. Elements of the others
+// belong to a link, as long as it has pods: a pod without published ports changes nothing here.
+//
+// # What the rules do
+//
+// Port maps work from outside, from pods and from the node itself, 127.0.0.1 included. That last one needs route_localnet on the link to the
+// pods, which alone would let pods reach what listens on the node's 127.0.0.1 (CVE-2020-8558), and neighbours of the node could reach
+// ports that are published at 127.0.0.1 only, because the destination is changed before the kernel would call it impossible. Chain guard
+// drops both, and route_localnet is taken back before the guard goes. ::1 can't be published, as IPv6 has no route_localnet, and is left alone.
+// Traffic from a pod to another link of pods keeps its source address. Nothing is ever accepted or dropped in forward.
+//
+// # Lock and cost
+//
+// A change reads the table, decides, and writes one transaction. flock on the namespace's own file in /proc serialises that among all
+// processes in the namespace; it needs no path, and the kernel drops it with the process. It is never held while something else is
+// waited for. After a transaction that deletes, closing the socket waits for an RCU grace period (6 ms and more, since the kernel
+// flushes its list of things to free), so callers close a Firewall last.
+package nft

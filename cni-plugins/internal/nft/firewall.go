@@ -1,0 +1,183 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/google/nftables"
+
+	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// Firewall is a connection to the table. It is not for concurrent use.
+type Firewall struct {
+	conn *nftables.Conn
+	obj  *objects
+}
+
+// Open connects to the nftables of the calling process's network namespace. Nothing is written yet.
+func Open() (*Firewall, error) {
+	c, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, fmt.Errorf("open netfilter netlink socket: %w", err)
+	}
+	return &Firewall{conn: c, obj: newObjects()}, nil
+}
+
+// Close closes the connection; see the package's text for what it may wait for.
+func (f *Firewall) Close() error { return f.conn.CloseLasting() }
+
+// Add brings what the attachment needs into the table, as far as it is not there. A port that another owner has published gives
+// an error of kind ErrExists that names both.
+func (f *Firewall) Add(a Attachment) error {
+	if err := a.validate(); err != nil {
+		return err
+	}
+	err := locked(func() error {
+		now, err := f.read(len(a.Ports) > 0)
+		if err != nil {
+			return err
+		}
+		if err := now.checkPorts(a); err != nil {
+			return err
+		}
+		missing := now.missing(elements(f.obj, a))
+		if now.current && len(missing) == 0 {
+			return nil
+		}
+		return f.write(now, missing, a.Owner)
+	})
+	if err != nil || !a.needsLoopback() {
+		return err
+	}
+	return allowLoopback(a.Link)
+}
+
+func (f *Firewall) write(now *content, missing []element, o Owner) error {
+	var errs []error
+	if !now.current {
+		errs = append(errs, f.obj.write(f.conn))
+	}
+	for _, s := range f.obj.sets() {
+		var list []nftables.SetElement
+		for _, e := range missing {
+			if e.set == s {
+				list = append(list, e.raw)
+			}
+		}
+		if len(list) > 0 {
+			errs = append(errs, f.conn.SetAddElements(s, list))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return errdefs.Bug("encode nft table: %w", err)
+	}
+	if err := f.conn.Flush(); err != nil {
+		return fmt.Errorf("write nft table %s for %s: %w", tableName, o, err)
+	}
+	return nil
+}
+
+// Remove takes away everything of an owner and returns the ports that were published for it. It is idempotent.
+func (f *Firewall) Remove(owner Owner) ([]Port, error) {
+	want := owner.shortened()
+	return f.remove(func(o Owner) bool { return o == want }, nil)
+}
+
+// Collect takes away everything of a network that belongs to none of the valid owners, and the links that idle says have no
+// pods. It returns the ports that were published.
+func (f *Firewall) Collect(network string, valid []Owner, idle func(link string) bool) ([]Port, error) {
+	keep := map[Owner]bool{}
+	for _, o := range valid {
+		keep[o.shortened()] = true
+	}
+	network = short(network)
+	return f.remove(func(o Owner) bool { return o.Network == network && !keep[o] }, idle)
+}
+
+// Check returns an error of kind ErrNotFound if the table lacks something that the attachment needs.
+func (f *Firewall) Check(a Attachment) error {
+	return locked(func() error {
+		now, err := f.read(true)
+		if err != nil {
+			return err
+		}
+		if missing := now.missing(elements(f.obj, a)); len(missing) > 0 || !now.current {
+			return errdefs.NotFound("nft table %s lacks %d elements for %s", tableName, len(missing), a.Owner)
+		}
+		return nil
+	})
+}
+
+// Probe returns an error if the kernel's nftables can't be used.
+func (f *Firewall) Probe() error {
+	_, err := f.read(false)
+	return err
+}
+
+// remove takes away the elements of the owners to drop. If that makes a transaction anyway, or if idle is given, links that
+// are gone or idle go too.
+func (f *Firewall) remove(drop func(Owner) bool, idle func(string) bool) (ports []Port, err error) {
+	err = locked(func() error {
+		now, err := f.read(true)
+		if err != nil {
+			return err
+		}
+		dropped := slices.DeleteFunc(slices.Clone(now.elements), func(e element) bool { return e.owner == Owner{} || !drop(e.owner) })
+		if !now.exists || len(dropped) == 0 && idle == nil {
+			return nil
+		}
+		ports = portsOf(dropped)
+		ofLinks, err := now.unused(idle)
+		if err != nil {
+			return err
+		}
+		return f.erase(now, append(dropped, ofLinks...))
+	})
+	return ports, err
+}
+
+// erase deletes elements, or the whole table when nothing is left in it.
+func (f *Firewall) erase(now *content, list []element) error {
+	if len(list) == 0 && len(now.elements) > 0 {
+		return nil
+	}
+	if len(list) == len(now.elements) {
+		f.conn.DelTable(f.obj.table)
+	} else {
+		for _, e := range list {
+			raw := nftables.SetElement{Key: e.raw.Key, KeyEnd: e.raw.KeyEnd}
+			if err := f.conn.SetDeleteElements(e.set, []nftables.SetElement{raw}); err != nil {
+				return errdefs.Bug("encode nft table: %w", err)
+			}
+		}
+	}
+	if err := f.conn.Flush(); err != nil {
+		return fmt.Errorf("remove from nft table %s: %w", tableName, err)
+	}
+	return nil
+}
+
+// locked calls f while no other process changes the table.
+func locked(f func() error) (err error) {
+	lock, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return fmt.Errorf("lock nft table %s: %w", tableName, err)
+	}
+	cu := cleanup.Make(&err)
+	defer cu.Clean()
+	cu.Add(lock.Close)
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return f()
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return fmt.Errorf("lock nft table %s: %w", tableName, err)
+		}
+	}
+}

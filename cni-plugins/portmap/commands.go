@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
+	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/netns"
+)
+
+// add is ADD. The result is that of the plugin before.
+func add(r *plugin.Request) (result *current.Result, err error) {
+	a, err := prepare(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Ports) == 0 {
+		return r.Config.Prev, nil
+	}
+	err = withFirewall(func(fw *nft.Firewall) (err error) {
+		cu := cleanup.Make(&err)
+		defer cu.Clean()
+		cu.Add(func() error { return ports.Withdraw(fw, a.Owner) })
+		if err := ports.Publish(fw, a); err != nil {
+			return err
+		}
+		cu.Release()
+		return nil
+	})
+	return r.Config.Prev, err
+}
+
+func withFirewall(f func(*nft.Firewall) error) (err error) {
+	fw, err := nft.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fw.Close()) }()
+	return f(fw)
+}
+
+// prepare parses, plans and looks up the link towards the container.
+func prepare(r *plugin.Request) (nft.Attachment, error) {
+	c, err := parseConfig(r.Config.Raw)
+	if err != nil {
+		return nft.Attachment{}, err
+	}
+	if r.Config.Prev == nil {
+		return nft.Attachment{}, errdefs.Invalid("portmap must stand after another plugin in the chain: there is no prevResult")
+	}
+	if len(c.Mappings) == 0 {
+		return nft.Attachment{}, nil
+	}
+	a, err := buildPlan(c, r)
+	if err != nil {
+		return nft.Attachment{}, err
+	}
+	host, err := netns.Current()
+	if err != nil {
+		return nft.Attachment{}, err
+	}
+	a.Link, err = link.Towards(host.Netlink(), a.Ports[0].Pod.Addr())
+	return a, errors.Join(err, host.Close())
+}
+
+// del is DEL. It needs nothing but the names of the attachment.
+func del(r *plugin.Request) error {
+	return withFirewall(func(fw *nft.Firewall) error { return ports.Withdraw(fw, firewallOwner(r)) })
+}
+
+func check(r *plugin.Request) error {
+	a, err := prepare(r)
+	if err != nil || len(a.Ports) == 0 {
+		return err
+	}
+	err = withFirewall(func(fw *nft.Firewall) error { return fw.Check(a) })
+	if errors.Is(err, errdefs.ErrNotFound) {
+		return plugin.Mismatch("%w", err)
+	}
+	return err
+}
+
+// gc is GC. Links are the business of the plugins that made them; those that are gone are forgotten.
+func gc(r *plugin.Request) error {
+	never := func(string) bool { return false }
+	return withFirewall(func(fw *nft.Firewall) error { return ports.Collect(fw, r.Config.Name, r.Config.Valid, never) })
+}
+
+// status is STATUS: can the configuration be used, and the firewall be read?
+func status(r *plugin.Request) error {
+	if _, err := parseConfig(r.Config.Raw); err != nil {
+		return err
+	}
+	return withFirewall((*nft.Firewall).Probe)
+}

@@ -1,0 +1,135 @@
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/testutil"
+)
+
+// userNamespace returns one in which 0 to 65535 are the host's users from 100000 and groups from 200000 on.
+func userNamespace(t *testing.T) *os.File {
+	t.Helper()
+	cmd := exec.Command("/bin/cat")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: 100000, Size: 65536}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: 200000, Size: 65536}},
+	}
+	must(t, cmd.Start())
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid))
+	must(t, err)
+	must(t, in.Close())
+	must(t, cmd.Wait())
+	t.Cleanup(func() { must(t, ns.Close()) })
+	return ns
+}
+
+// mappedDriver is a store that can map.
+func mappedDriver(t *testing.T) (*Driver, *os.File) {
+	t.Helper()
+	d, _ := newDriver(t)
+	users := userNamespace(t)
+	if err := d.ProbeMapping(users); errors.Is(err, errdefs.ErrNotSupported) {
+		testutil.Skip(t, "%v", err)
+	} else {
+		must(t, err)
+	}
+	return d, users
+}
+
+func owner(t *testing.T, path string) string {
+	t.Helper()
+	var st syscall.Stat_t
+	must(t, syscall.Lstat(path, &st))
+	return fmt.Sprintf("%d:%d", st.Uid, st.Gid)
+}
+
+func TestMappedOwners(t *testing.T) {
+	d, users := mappedDriver(t)
+	theirs := file("etc/theirs", "x")
+	theirs.Uid, theirs.Gid = 1000, 1001
+	layers := []digest.Digest{
+		apply(t, d, tarOf(t, dir("./"), dir("etc/"), file("etc/a", "a"), theirs)),
+		apply(t, d, tarOf(t, file("etc/b", "b"))),
+	}
+	for _, how := range []mounter{byFile, byPath, byCall} {
+		if how != d.how && d.how == byCall {
+			continue // this kernel knows no other
+		}
+		t.Run(string(how), func(t *testing.T) {
+			old := d.how
+			defer func() { d.how = old }()
+			d.how = how
+			key := "k-" + string(how)
+			must(t, d.Prepare(t.Context(), key, layers))
+			for range 2 { // also after a restart
+				m, err := d.Mount(t.Context(), key, users)
+				must(t, err)
+				path := attach(t, m)
+				for name, want := range map[string]string{
+					"": "100000:200000", "etc": "100000:200000", "etc/a": "100000:200000", "etc/b": "100000:200000", "etc/theirs": "101000:201001",
+				} {
+					if got := owner(t, filepath.Join(path, name)); got != want {
+						t.Errorf("%q belongs to %s, want %s", name, got, want)
+					}
+				}
+				must(t, os.WriteFile(filepath.Join(path, "etc/theirs"), []byte("copied up"), 0o644))
+				if got := owner(t, filepath.Join(path, "etc/theirs")); got != "101000:201001" {
+					t.Errorf("copied up: %s", got)
+				}
+				must(t, syscall.Unmount(path, 0))
+			}
+		})
+	}
+	// As on kernels before 6.15, which take nothing else.
+	for _, how := range []mounter{byFile, byPath, byCall} {
+		t.Run("attached, "+string(how), func(t *testing.T) {
+			old := d.how
+			defer func() { d.how = old }()
+			d.how = how
+			key := "a-" + string(how)
+			must(t, d.Prepare(t.Context(), key, layers))
+			a := &attachment{name: key, users: users}
+			must(t, a.openLower(d, []digest.Digest{layers[1], layers[0]}))
+			var err error
+			a.upper, err = d.snapshots.OpenDirBeneath(key + "/upper")
+			must(t, err)
+			a.work, err = d.snapshots.OpenDirBeneath(key + "/work")
+			must(t, err)
+			plain, err := a.mapLower()
+			must(t, err)
+			for _, l := range plain {
+				must(t, l.Close())
+			}
+			m, err := d.mountAttached(a, 0)
+			if errors.Is(err, syscall.EINVAL) && old == byCall && how != byCall {
+				testutil.Skip(t, "this kernel takes no layers so: %v", err)
+			}
+			must(t, err)
+			must(t, a.close())
+			path := attach(t, m)
+			if got := owner(t, path+"/etc/theirs"); got != "101000:201001" {
+				t.Errorf("etc/theirs belongs to %s", got)
+			}
+			must(t, os.WriteFile(path+"/etc/theirs", []byte("copied up"), 0o644))
+		})
+	}
+	for _, l := range [][]digest.Digest{layers, layers[:1]} {
+		v, err := d.View(t.Context(), l, users)
+		must(t, err)
+		if got := owner(t, filepath.Join(attach(t, v), "etc/theirs")); got != "101000:201001" {
+			t.Errorf("a view of %d layers shows %s", len(l), got)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/berth-runtime/berth/internal/sys"
+	"github.com/berth-runtime/berth/internal/testutil"
+)
+
+func TestRunPassesStdioAndExitCode(t *testing.T) {
+	p := newPlace(t)
+	p.shell("read line; echo got $line; echo oops >&2; exit 7")
+	p.write()
+	cmd := p.command("run", "c")
+	cmd.Stdin = strings.NewReader("input\n")
+	r := p.finish(cmd)
+	if r.code != 7 || r.stdout != "got input\n" || r.stderr != "oops\n" {
+		t.Errorf("%+v", r)
+	}
+	want(t, "list after run", p.ok("list", "-q"), "")
+	p.shell("kill -TERM $$")
+	p.spec.Linux.Namespaces = p.spec.Linux.Namespaces[1:] // of the host's PID namespace: not an init, which has no defaults
+	p.write()
+	if r := p.call("run", "c"); r.code != 128+15 {
+		t.Errorf("ended by SIGTERM: %+v", r)
+	}
+}
+
+func TestCreateStartKillDelete(t *testing.T) {
+	p := newPlace(t)
+	at := p.fifo("ready")
+	p.shell("echo up >/ready; exec sleep 1000")
+	p.write()
+	pidFile := filepath.Join(p.root, "..", "pid")
+	p.ok("create", "--pid-file", pidFile, "c")
+	want(t, "status", p.status("c"), "created")
+	p.fails(1, "container with id exists", "create", "c")
+	p.ok("start", "c")
+	if data, err := os.ReadFile(at); err != nil || string(data) != "up\n" {
+		t.Fatalf("%q, %v", data, err)
+	}
+	want(t, "status", p.status("c"), "running")
+	p.fails(1, "cannot start an already running container", "start", "c")
+	p.fails(1, "that is not stopped", "delete", "c")
+	pid, err := os.ReadFile(pidFile)
+	testutil.Must(t, err)
+	if got := strings.Fields(p.ok("ps", "--format", "json", "c")); !slicesContain(got, string(pid)) {
+		t.Errorf("pid %s is not in %v", pid, got)
+	}
+	p.ok("pause", "c")
+	want(t, "status", p.status("c"), "paused")
+	p.fails(255, "paused container", "exec", "c", "true")
+	p.ok("resume", "c")
+	p.ok("update", "--pids-limit", "50", "c")
+	p.ok("kill", "c", "KILL")
+	p.awaitEnd(string(pid))
+	want(t, "status", p.status("c"), "stopped")
+	p.fails(1, "container not running", "kill", "c")
+	p.ok("kill", "--all", "c", "9")
+	p.fails(1, "cannot start a container that has stopped", "start", "c")
+	p.ok("delete", "c")
+	p.fails(1, "does not exist", "state", "c")
+	p.fails(1, "does not exist", "delete", "c")
+	p.ok("delete", "--force", "c")
+}
+
+func slicesContain(list []string, s string) bool { return strings.Contains(strings.Join(list, " "), s) }
+
+// awaitEnd waits for the end of a process that is nobody's child here.
+func (p *place) awaitEnd(pid string) {
+	p.t.Helper()
+	n, err := strconv.Atoi(pid)
+	testutil.Must(p.t, err)
+	awaitProcess(p.t, n)
+}
+
+func TestFailureOfExecveReachesStart(t *testing.T) {
+	p := newPlace(t)
+	testutil.Must(t, os.WriteFile(filepath.Join(p.bundle, "rootfs", "file"), nil, 0o644))
+	p.spec.Process.Args = []string{"/file"}
+	p.write()
+	p.ok("create", "c")
+	p.fails(1, "execute /file: permission denied", "start", "c")
+	want(t, "status", p.status("c"), "stopped")
+	p.ok("delete", "c")
+	p.fails(1, "execute /file: permission denied", "run", "d")
+	p.fails(1, "does not exist", "state", "d")
+}
+
+func TestMissingCommandIsRefusedByCreate(t *testing.T) {
+	p := newPlace(t)
+	for command, text := range map[string]string{"/no/such": "execute /no/such", "nosuch": "find command \\\"nosuch\\\" in the container's PATH", "/file/x": "execute /file/x"} {
+		p.spec.Process.Args = []string{command}
+		p.write()
+		p.fails(1, text, "create", "c")
+		p.fails(1, "does not exist", "state", "c")
+	}
+}
+
+func TestBadInputHasNoEffect(t *testing.T) {
+	p := newPlace(t)
+	p.shell("true")
+	p.write()
+	p.fails(1, "invalid id format", "create", "../x")
+	p.fails(1, "config.json not found", "create", "--bundle", "/", "c")
+	p.spec.Process.Cwd = "relative"
+	p.write()
+	p.fails(1, "process.cwd", "create", "c")
+	p.fails(1, "does not exist", "state", "c")
+	p.fails(1, "unknown signal", "kill", "c", "NOSUCH")
+	p.fails(1, "unknown log-format", "--log-format", "xml", "state", "c")
+}
+
+func TestLogIsWhatCallersParse(t *testing.T) {
+	p := newPlace(t)
+	log := filepath.Join(t.TempDir(), "log")
+	p.fails(1, "does not exist", "--log", log, "--log-format", "json", "state", "nobody")
+	data, err := os.ReadFile(log)
+	testutil.Must(t, err)
+	list := jsonLines(t, data)
+	if len(list) != 1 || list[0]["level"] != "error" || list[0]["msg"] != `container "nobody" does not exist` || list[0]["time"] == nil {
+		t.Errorf("log %s", data)
+	}
+}
+
+// A create that is killed at any moment leaves what delete --force takes away.
+func TestKilledCreateIsDeleted(t *testing.T) {
+	p := newPlace(t)
+	p.shell("exec sleep 1000")
+	p.write()
+	const tries, step = 40, 500 * time.Microsecond
+	for i := range tries {
+		cmd := p.command("create", "c")
+		testutil.Must(t, cmd.Start())
+		kill := time.AfterFunc(time.Duration(i)*step, func() { _ = cmd.Process.Kill() }) // it may have ended
+		_ = cmd.Wait()                                                                   // killed or not: both are tried
+		kill.Stop()
+		p.ok("delete", "--force", "c")
+		if left, err := filepath.Glob("/sys/fs/cgroup/*" + p.spec.Linux.CgroupsPath); err != nil || len(left) > 0 {
+			t.Fatalf("killed after %v: %v, %v are left", time.Duration(i)*step, left, err)
+		}
+		if _, err := os.Stat(filepath.Join(p.root, "c")); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("killed after %v: the folder is left: %v", time.Duration(i)*step, err)
+		}
+	}
+}
+
+func TestBrokenRecord(t *testing.T) {
+	p := newPlace(t)
+	testutil.Must(t, os.MkdirAll(filepath.Join(p.root, "c"), 0o700))
+	testutil.Must(t, os.WriteFile(filepath.Join(p.root, "c", "state.json"), []byte(`{"version":1,"id":"c","pid":1}`), 0o600))
+	p.fails(1, "read record of container c", "state", "c")
+	p.fails(1, "read record of container c", "delete", "c")
+	p.ok("delete", "--force", "c")
+}
+
+func TestPreservedDescriptors(t *testing.T) {
+	p := newPlace(t)
+	p.shell("ls /proc/self/fd | wc -l; cat <&3; cat <&4; echo $LISTEN_FDS")
+	p.write()
+	cmd := p.command("run", "--preserve-fds", "2", "c")
+	for _, text := range []string{"three\n", "four\n"} {
+		name := filepath.Join(t.TempDir(), "f")
+		testutil.Must(t, os.WriteFile(name, []byte(text), 0o600))
+		f, err := os.Open(name)
+		testutil.Must(t, err)
+		defer f.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	r := p.finish(cmd)
+	if got := lines(r.stdout); len(got) < 3 || got[0] != "6" || got[1] != "three" || got[2] != "four" {
+		t.Errorf("%+v", r)
+	}
+	p.fails(1, "descriptor 3 of the 1 to preserve", "run", "--preserve-fds", "1", "d")
+}
+
+// The image says to execute the runtime's own binary, which must not be writable through that (CVE-2019-5736).
+func TestOwnBinaryIsSealed(t *testing.T) {
+	p := newPlace(t)
+	p.spec.Process.Args = []string{"/proc/self/exe", "features"}
+	p.write()
+	r := p.call("run", "c")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	p.spec.Process.Args = []string{"sh", "-c", "exec 3>>/proc/self/exe && echo written"}
+	p.write()
+	if r := p.call("run", "d"); strings.Contains(r.stdout, "written") {
+		t.Errorf("wrote to its own executable, which is on a read-only mount: %+v", r)
+	}
+}
+
+func awaitProcess(t *testing.T, pid int) {
+	t.Helper()
+	f, err := sys.PidfdOpen(pid)
+	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EINVAL) {
+		return
+	}
+	testutil.Must(t, err)
+	testutil.Must(t, errors.Join(sys.AwaitPidfd(t.Context(), f), f.Close()))
+}
+
+// lo is up in a network namespace of the container's own, whoever owns it.
+func TestLoopback(t *testing.T) {
+	p := newPlace(t)
+	p.shell("cat /proc/net/fib_trie")
+	p.write()
+	if r := p.call("run", "c"); r.code != 0 || !strings.Contains(r.stdout, "127.0.0.1") {
+		t.Errorf("%+v", r)
+	}
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 200000, Size: 65536}}
+	p.spec.Linux.Namespaces = append(p.spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	p.spec.Linux.UIDMappings, p.spec.Linux.GIDMappings = ids, ids
+	p.write()
+	if r := p.call("run", "c"); r.code != 0 || !strings.Contains(r.stdout, "127.0.0.1") {
+		t.Errorf("in a user namespace: %+v", r)
+	}
+}

@@ -1,0 +1,3 @@
+package container_test
+
+const sysRenameat2 = 276

@@ -1,0 +1,80 @@
+package oci
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// maxConfig bounds config.json. The largest real ones, with long seccomp profiles, are below 200 KB.
+const maxConfig = 16 << 20
+
+// readBundle reads the configuration in a bundle. The result's paths are absolute.
+func readBundle(bundle string) (spec *specs.Spec, data []byte, abs string, err error) {
+	if abs, err = filepath.Abs(bundle); err != nil {
+		return nil, nil, "", err
+	}
+	path := filepath.Join(abs, configFile)
+	data, err = readBounded(path, maxConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, "", errdefs.NotFound("JSON specification file config.json not found: %w", err)
+	}
+	if err != nil {
+		return nil, nil, "", err
+	}
+	spec, err = decodeSpec(data, abs)
+	return spec, data, abs, err
+}
+
+// decodeSpec reads a configuration and makes the paths that are relative to the bundle absolute (runtime-spec, config.md,
+// "Root" and "Mounts").
+func decodeSpec(data []byte, bundle string) (*specs.Spec, error) {
+	var s specs.Spec
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, errdefs.Invalid("config.json: %w", err)
+	}
+	if err := checkVersion(s.Version); err != nil {
+		return nil, err
+	}
+	if s.Root == nil || s.Root.Path == "" {
+		return nil, errdefs.Invalid("root.path: missing")
+	}
+	s.Root.Path = below(bundle, s.Root.Path)
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+		if bind && m.Source != "" {
+			m.Source = below(bundle, m.Source)
+		}
+		if m.Destination != "" && m.Destination[0] != '/' { // deprecated: relative to the root
+			m.Destination = "/" + m.Destination
+		}
+	}
+	if s.Linux == nil {
+		s.Linux = &specs.Linux{}
+	}
+	return &s, nil
+}
+
+func below(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(dir, path)
+}
+
+// checkVersion takes every 1.x, as minor versions only add (semver.org, 8).
+func checkVersion(v string) error {
+	major, rest, ok := strings.Cut(v, ".")
+	if !ok || major != "1" || rest == "" {
+		return errdefs.Invalid("ociVersion: %.20q is not a version 1.x", v)
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/runtime/cgroup"
+	"github.com/berth-runtime/berth/runtime/systemd"
+)
+
+// withHost calls f with the machine's control groups, whose driver is systemd if that is asked for.
+func withHost(bySystemd bool, f func(*cgroup.Host) error) (err error) {
+	host, err := cgroup.Detect()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	if !bySystemd {
+		return f(host)
+	}
+	manager, err := systemd.New()
+	if err != nil {
+		return err
+	}
+	return f(host.UseSystemd(manager))
+}
+
+// withGroup calls f with a container's control group. A group that is gone is ErrNotFound.
+func (c *container) withGroup(f func(*cgroup.Group) error) error {
+	return withHost(c.rec.Systemd, func(host *cgroup.Host) error {
+		g, err := host.Open(c.rec.Cgroup)
+		if err != nil {
+			return err
+		}
+		return f(g)
+	})
+}
+
+// resolve replaces linux.cgroupsPath by the path of the container's group.
+func (r *Runtime) resolve(host *cgroup.Host, spec *specs.Spec, id string) (err error) {
+	path := &spec.Linux.CgroupsPath
+	if !r.cfg.Systemd {
+		*path = cgroupPath(*path, id)
+		return nil
+	}
+	switch {
+	case *path == "":
+		*path = ":berth-oci:" + id
+	case strings.HasPrefix(*path, "/"):
+		return errdefs.Invalid("linux.cgroupsPath: %.100q is not of the form slice:prefix:name, as systemd wants it", *path)
+	}
+	*path, err = host.Resolve(*path)
+	return err
+}
+
+// cgroupPath returns where a container's group is: as the spec says, below a folder of our own if that is relative, and
+// named after the container if it says nothing.
+func cgroupPath(path, id string) string {
+	switch {
+	case path == "":
+		return "/berth-oci/" + id
+	case strings.HasPrefix(path, "/"):
+		return path
+	}
+	return "/berth-oci/" + path
+}
+
+// makeGroup makes the control group. One that is there and empty is made anew: its limits are not trusted.
+func makeGroup(ctx context.Context, host *cgroup.Host, path string, res *specs.LinuxResources) (*cgroup.Group, error) {
+	group, err := host.Create(ctx, path, res)
+	if !errors.Is(err, errdefs.ErrExists) {
+		return group, err
+	}
+	old, openErr := host.Open(path)
+	if openErr != nil {
+		return nil, errors.Join(err, openErr)
+	}
+	if pids, pidErr := old.PIDs(); pidErr != nil || len(pids) > 0 {
+		return nil, errors.Join(fmt.Errorf("container's cgroup is not empty: %w", err), pidErr)
+	}
+	if err := old.Remove(ctx); err != nil {
+		return nil, err
+	}
+	return host.Create(ctx, path, res)
+}

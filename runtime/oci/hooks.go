@@ -1,0 +1,105 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/sys"
+)
+
+// maxHookOutput bounds what an error repeats of a hook's output.
+const maxHookOutput = 4096
+
+// runHooks runs hooks in this process's namespaces, one after the other, until one fails. They get the state on standard
+// input.
+func (c *container) runHooks(ctx context.Context, kind string, hooks []specs.Hook, status specs.ContainerState) error {
+	for i, h := range hooks {
+		if err := runHook(ctx, h, c.hookState(status)); err != nil {
+			return fmt.Errorf("run hooks.%s[%d] %s: %w", kind, i, h.Path, err)
+		}
+	}
+	return nil
+}
+
+// warnHooks is runHooks for those whose failure changes nothing: it is logged, and the next one runs (runtime-spec,
+// runtime.md, "Lifecycle").
+func (r *Runtime) warnHooks(ctx context.Context, c *container, kind string, hooks []specs.Hook, status specs.ContainerState) {
+	for i, h := range hooks {
+		if err := runHook(ctx, h, c.hookState(status)); err != nil {
+			r.cfg.Logger.WarnContext(ctx, "hook failed", "hook", fmt.Sprintf("%s[%d] %s", kind, i, h.Path), "error", err)
+		}
+	}
+}
+
+func runHook(ctx context.Context, h specs.Hook, state specs.State) error {
+	ctx, cancel := hookContext(ctx, h)
+	defer cancel()
+	input, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	var output bytes.Buffer
+	cmd := exec.CommandContext(ctx, h.Path)
+	cmd.Args, cmd.Env, cmd.Dir = hookArgs(h), hookEnv(h), state.Bundle
+	cmd.Stdin = bytes.NewReader(input)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.WaitDelay = time.Second // what it leaves behind may hold the pipes
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return hookTimeout(h, ctx.Err())
+	}
+	if err != nil && output.Len() > 0 {
+		text := output.Bytes()
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(text[:min(len(text), maxHookOutput)]))
+	}
+	return err
+}
+
+func hookContext(ctx context.Context, h specs.Hook) (context.Context, context.CancelFunc) {
+	if h.Timeout == nil {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
+}
+
+func hookTimeout(h specs.Hook, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && h.Timeout != nil {
+		return errdefs.FailedPrecondition("it was killed after its timeout of %d s", *h.Timeout)
+	}
+	return err
+}
+
+// hookArgs are the arguments with the name: a hook without any gets its path, as execv(3) wants one.
+func hookArgs(h specs.Hook) []string {
+	if len(h.Args) == 0 {
+		return []string{h.Path}
+	}
+	return h.Args
+}
+
+// hookEnv never is nil, which would stand for our own environment.
+func hookEnv(h specs.Hook) []string { return append([]string{}, h.Env...) }
+
+// stateFile returns the state as a file to read, for a hook that is forked by hand.
+func stateFile(state specs.State) (*os.File, error) {
+	data, err := json.Marshal(state)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := sys.SealedMemory("state", data)
+	if err != nil {
+		return nil, err
+	}
+	written := mem.File("state")
+	f, err := sys.Reopen(written, os.O_RDONLY) // from its beginning
+	return f, errors.Join(err, written.Close())
+}

@@ -1,0 +1,119 @@
+package oci
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+func goodRecord() record {
+	return record{
+		Version: recordVersion, ID: "a", OCIVersion: "1.3.0", Bundle: "/b", Rootfs: "/b/rootfs", Cgroup: "/c/a",
+		Created: time.Unix(1, 0).UTC(), Annotations: map[string]string{"k": "v"}, PID: 7, StartTime: 9, Ready: true,
+	}
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	want := goodRecord()
+	data, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(data, "a")
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestRecordIsVerified(t *testing.T) {
+	for name, change := range map[string]func(*record){
+		"version":         func(r *record) { r.Version = 2 },
+		"another's":       func(r *record) { r.ID = "b" },
+		"relative bundle": func(r *record) { r.Bundle = "b" },
+		"dotted rootfs":   func(r *record) { r.Rootfs = "/b/../c" },
+		"root cgroup":     func(r *record) { r.Cgroup = "/" },
+		"cgroup above":    func(r *record) { r.Cgroup = "/a/../.." },
+		"init's pid":      func(r *record) { r.PID = 1 },
+		"negative pid":    func(r *record) { r.PID = -1 },
+		"large pid":       func(r *record) { r.PID = maxPID + 1 },
+		"pid of any time": func(r *record) { r.StartTime = 0 },
+	} {
+		r := goodRecord()
+		change(&r)
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeRecord(data, "a"); !errors.Is(err, errdefs.ErrDataLoss) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	data, err := json.Marshal(goodRecord())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"version":1}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := decodeRecord(data, "a")
+		if err != nil && !errors.Is(err, errdefs.ErrDataLoss) {
+			t.Errorf("kind of %v", err)
+		}
+		if err == nil && (r.ID != "a" || !clean(r.Cgroup) || r.PID == 1) {
+			t.Errorf("accepted %+v", r)
+		}
+	})
+}
+
+func TestOwnStat(t *testing.T) {
+	start, over, err := readStat(os.Getpid())
+	if err != nil || over || start == 0 {
+		t.Errorf("%d, %t, %v", start, over, err)
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("1 (a) b) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 42 0 0"))
+	f.Add([]byte(""))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, _, err := parseStat(data); err != nil && err.Error() == "" {
+			t.Error("an error without a text")
+		}
+	})
+}
+
+func FuzzDecodeSpec(f *testing.F) {
+	f.Add([]byte(`{"ociVersion":"1.0.2","root":{"path":"rootfs"},"mounts":[{"destination":"x","type":"bind","source":"y"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decodeSpec(data, "/bundle")
+		if err == nil && !strings.HasPrefix(s.Root.Path, "/") {
+			t.Errorf("root %q", s.Root.Path)
+		}
+		if err != nil && !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("kind of %v", err)
+		}
+	})
+}
+
+func TestCheckID(t *testing.T) {
+	for _, id := range []string{"", ".", "..", "a/b", "a b", "é", strings.Repeat("a", 1025), "a\x00"} {
+		if err := checkID(id); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	for _, id := range []string{"a", "A-b_c.d+e", "0"} {
+		if err := checkID(id); err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/sys"
+)
+
+// RunOptions describe a container to run.
+type RunOptions struct {
+	CreateOptions
+	Detach bool // return when it runs
+	Keep   bool // do not delete it after its end
+}
+
+// Run makes a container and starts it at once. Unless detached, it waits for the end, deletes the container and returns
+// its process's exit code.
+func (r *Runtime) Run(ctx context.Context, o RunOptions) (code int, err error) {
+	m, err := r.runStart(ctx, o)
+	if err != nil {
+		return 0, fmt.Errorf("run container: %w", err)
+	}
+	if m.spec.Hooks != nil {
+		r.warnHooks(ctx, m.container, "poststart", m.spec.Hooks.Poststart, specs.StateRunning)
+	}
+	if err := m.release(); err != nil {
+		return 0, err
+	}
+	child := &Child{m.child, m.master}
+	cu := cleanup.Make(&err)
+	defer cu.Clean() // never released
+	cu.Add(child.Close)
+	if o.Detach {
+		return 0, nil
+	}
+	code, err = child.Wait(ctx, o.Stdio[0], o.Stdio[1])
+	if o.Keep {
+		return code, err
+	}
+	if held, holdErr := r.hold(o.ID); holdErr == nil {
+		err = errors.Join(err, r.destroy(context.WithoutCancel(ctx), held, true))
+	} else if !errors.Is(holdErr, errdefs.ErrNotFound) {
+		err = errors.Join(err, holdErr)
+	}
+	return code, err
+}
+
+// runStart makes the container. With startContainer hooks, which come between the two, its process waits as if it had been
+// created first.
+func (r *Runtime) runStart(ctx context.Context, o RunOptions) (*made, error) {
+	spec, _, _, err := readBundle(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTerminal(spec, o); err != nil {
+		return nil, err
+	}
+	hooks := spec.Hooks != nil && len(spec.Hooks.StartContainer) > 0
+	m, err := r.make(ctx, o.CreateOptions, hooks)
+	if err != nil || !hooks {
+		return m, err
+	}
+	if err = r.startHooks(ctx, m.container, m.spec, m.child.Pidfd); err == nil {
+		err = m.goOn()
+	}
+	if err == nil {
+		return m, nil
+	}
+	undo := context.WithoutCancel(ctx)
+	return nil, errors.Join(err, killChild(undo, m.child), m.removeGroup(undo), m.remove(), m.close())
+}
+
+// checkTerminal refuses what would leave a terminal without anybody at its other end.
+func checkTerminal(spec *specs.Spec, o RunOptions) error {
+	wanted := spec.Process != nil && spec.Process.Terminal
+	switch {
+	case wanted && o.Detach && o.ConsoleSocket == "":
+		return errdefs.Invalid("cannot allocate tty if berth-oci will detach without setting console socket")
+	case !o.Detach && o.ConsoleSocket != "":
+		return errdefs.Invalid("cannot use console socket if berth-oci will not detach or allocate tty")
+	}
+	return nil
+}
+
+// OpenPreserved returns the descriptors 3, 4, … that this process was given to pass on. What else it was given is closed
+// on exec from now on. It must be called before files are opened by others.
+func OpenPreserved(n int) ([]*os.File, error) {
+	inherited, err := sys.Inherited(3)
+	if err != nil {
+		return nil, fmt.Errorf("look for descriptors to preserve: %w", err)
+	}
+	var list []*os.File
+	for fd := sys.Raw(3); int(fd) < 3+n; fd++ {
+		if !slices.Contains(inherited, fd) {
+			return nil, errdefs.Invalid("descriptor %d of the %d to preserve is not open", fd, n)
+		}
+		list = append(list, fd.File(fmt.Sprintf("descriptor %d", fd)))
+	}
+	return list, nil
+}

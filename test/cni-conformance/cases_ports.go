@@ -1,0 +1,419 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/berth-runtime/berth/netns"
+)
+
+// portCases ask about published ports. Each runs with a chain of bridge and portmap, which is what all plugins can do.
+func portCases() []testCase {
+	return []testCase{
+		{"portmap/passes prevResult on", portPasses},
+		{"portmap/needs prevResult", portAlone},
+		{"portmap/from outside, from the node, from 127.0.0.1, from pods", publishEverywhere},
+		{"portmap/IPv6 from outside and from the node", publishIPv6},
+		{"portmap/the container reaches its own published port", publishHairpin},
+		{"portmap/source address is kept from outside", publishKeepsSource},
+		{"portmap/hostIP: there and only there", publishHostIP},
+		{"portmap/hostIP 127.0.0.1 is not reachable from outside", publishLoopbackOnly},
+		{"portmap/containers can't reach 127.0.0.1 of the node", guardLoopback},
+		{"portmap/DEL closes the port", publishDel},
+		{"portmap/DEL works when the namespace is gone", publishDelGone},
+		{"portmap/a taken port is refused and names its owner", publishConflict},
+		{"portmap/one port at two host IPs and two protocols", publishShared},
+		{"portmap/a port that a process listens on is refused", publishListener},
+		{"portmap/UDP flow moves to the new container", udpMoves},
+		{"portmap/CHECK finds a lost rule", portCheck},
+		{"portmap/GC closes ports of what is not valid", portGC},
+		{"portmap/second interface of one container", secondInterface},
+		{"portmap/bad mappings are code 7", badMappings},
+	}
+}
+
+type mapping struct {
+	host, inside int
+	protocol, ip string
+}
+
+func mappings(list ...mapping) object {
+	var entries []any
+	for _, m := range list {
+		entry := object{"hostPort": m.host, "containerPort": m.inside, "protocol": m.protocol}
+		if m.ip != "" {
+			entry["hostIP"] = m.ip
+		}
+		entries = append(entries, entry)
+	}
+	return object{"portMappings": entries}
+}
+
+// both publishes a port by tcp and udp.
+func both(host, inside int, ip string) object {
+	return mappings(mapping{host, inside, "tcp", ip}, mapping{host, inside, "udp", ip})
+}
+
+func portmapConf(runtime, prev object) object {
+	conf := object{"cniVersion": "1.1.0", "name": "net", "type": "portmap", "runtimeConfig": runtime}
+	if prev != nil {
+		conf["prevResult"] = prev
+	}
+	return conf
+}
+
+// published attaches a container by bridge, publishes ports by portmap, and serves on port 80.
+func (e *env) published(name string, conf, runtime object) (*container, *current.Result, object, error) {
+	c, result, raw, err := e.attached(name, conf)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := e.serve(c.ns, 80); err != nil {
+		return nil, nil, nil, err
+	}
+	if _, _, err := e.add("portmap", c, portmapConf(runtime, raw)); err != nil {
+		return c, nil, nil, err
+	}
+	return c, result, raw, nil
+}
+
+func portPasses(e *env) error {
+	c, _, raw, err := e.attached("c1", e.bridge())
+	if err != nil {
+		return err
+	}
+	_, passed, err := e.add("portmap", c, portmapConf(both(8080, 80, ""), raw))
+	if err != nil {
+		return err
+	}
+	if fmt.Sprint(passed) != fmt.Sprint(raw) {
+		return fmt.Errorf("it made %v of %v", passed, raw)
+	}
+	_, passed, err = e.add("portmap", c, portmapConf(object{}, raw))
+	if err != nil || fmt.Sprint(passed) != fmt.Sprint(raw) {
+		return fmt.Errorf("without mappings it made %v of %v, %w", passed, raw, err)
+	}
+	return nil
+}
+
+func portAlone(e *env) error {
+	c, err := e.container("c1")
+	if err != nil {
+		return err
+	}
+	_, _, err = e.add("portmap", c, portmapConf(both(8080, 80, ""), nil))
+	return wantCode(err, 7)
+}
+
+func publishEverywhere(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c1", e.bridge(), both(8080, 80, "")); err != nil {
+		return err
+	}
+	other, _, _, err := e.attached("other", e.bridge())
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		reach(outside, "192.0.2.1:8080", ""), reach(e.host, "192.0.2.1:8080", ""), reach(e.host, "127.0.0.1:8080", ""),
+		reach(other.ns, "192.0.2.1:8080", ""), reach(other.ns, "10.9.0.1:8080", ""))
+}
+
+func publishIPv6(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c1", e.dual(), both(8080, 80, "")); err != nil {
+		return err
+	}
+	return errors.Join(reach(outside, "[2001:db8::1]:8080", ""), reach(e.host, "[2001:db8::1]:8080", ""))
+}
+
+func publishHairpin(e *env) error {
+	c, _, _, err := e.published("c1", with(e.dual(), object{"hairpinMode": true}), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	return errors.Join(reach(c.ns, "10.9.0.1:8080", ""), reach(c.ns, "[fd09::1]:8080", ""))
+}
+
+func publishKeepsSource(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c1", e.dual(), both(8080, 80, "")); err != nil {
+		return err
+	}
+	return errors.Join(reach(outside, "192.0.2.1:8080", "192.0.2.2"), reach(outside, "[2001:db8::1]:8080", "2001:db8::2"))
+}
+
+func publishHostIP(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if err := address(e.host, "uplink", "192.0.2.9/24"); err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c1", e.bridge(), both(8080, 80, "192.0.2.9")); err != nil {
+		return err
+	}
+	return errors.Join(reach(outside, "192.0.2.9:8080", "192.0.2.2"), reach(e.host, "192.0.2.9:8080", ""),
+		refused(outside, "tcp", "192.0.2.1:8080"), refused(outside, "udp", "192.0.2.1:8080"), refused(e.host, "tcp", "127.0.0.1:8080"))
+}
+
+func publishLoopbackOnly(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c1", e.bridge(), both(8080, 80, "127.0.0.1")); err != nil {
+		return err
+	}
+	err = errors.Join(reach(e.host, "127.0.0.1:8080", ""), refused(outside, "tcp", "192.0.2.1:8080"), refused(e.host, "tcp", "192.0.2.1:8080"))
+	if err != nil {
+		return err
+	}
+	// A neighbour on the wire can address frames for 127.0.0.1 to the node.
+	if err := routeLoopback(outside, "eth0", "192.0.2.1"); err != nil {
+		return err
+	}
+	return errors.Join(refused(outside, "tcp", "127.0.0.1:8080"), refused(outside, "udp", "127.0.0.1:8080"))
+}
+
+// guardLoopback sends packets for the node's 127.0.0.1 to the bridge, which a privileged container can do (CVE-2020-8558).
+func guardLoopback(e *env) error {
+	c, _, _, err := e.published("c1", e.bridge(), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	if err := e.serve(e.host, 99); err != nil {
+		return err
+	}
+	if err := routeLoopback(c.ns, "eth0", "10.9.0.1"); err != nil {
+		return err
+	}
+	if err := reach(e.host, "127.0.0.1:99", ""); err != nil {
+		return fmt.Errorf("the service itself: %w", err)
+	}
+	return errors.Join(refused(c.ns, "tcp", "127.0.0.1:99"), refused(c.ns, "udp", "127.0.0.1:99"))
+}
+
+func publishDel(e *env) error {
+	c, _, raw, err := e.published("c1", e.bridge(), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	if err := reach(e.host, "127.0.0.1:8080", ""); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := e.del("portmap", c, portmapConf(both(8080, 80, ""), raw)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(refused(e.host, "tcp", "127.0.0.1:8080"), refused(e.host, "udp", "127.0.0.1:8080"), reach(e.host, "10.9.0.2:80", ""))
+}
+
+func publishDelGone(e *env) error {
+	c, _, _, err := e.published("c1", e.bridge(), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	if err := c.remove(); err != nil {
+		return err
+	}
+	if err := errors.Join(e.del("portmap", c, portmapConf(both(8080, 80, ""), nil)), e.del("bridge", c, e.bridge())); err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c2", e.bridge(), both(8080, 80, "")); err != nil {
+		return err
+	}
+	return reach(e.host, "127.0.0.1:8080", "")
+}
+
+func publishConflict(e *env) error {
+	if _, _, _, err := e.published("first", e.bridge(), both(8080, 80, "")); err != nil {
+		return err
+	}
+	c, _, _, err := e.published("second", e.bridge(), both(8080, 80, ""))
+	var said *pluginError
+	switch {
+	case err == nil:
+		return errors.New("the second container got the port too")
+	case !errors.As(err, &said):
+		return err
+	case !strings.Contains(said.Msg, "first") || !strings.Contains(said.Msg, "8080"):
+		return fmt.Errorf("the message names neither port nor owner: %w", err)
+	}
+	if err := e.del("portmap", c, portmapConf(both(8080, 80, ""), nil)); err != nil {
+		return err
+	}
+	return reach(e.host, "127.0.0.1:8080", "")
+}
+
+func publishShared(e *env) error {
+	if _, err := e.outside(); err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c1", e.bridge(), mappings(mapping{8080, 80, "tcp", "127.0.0.1"})); err != nil {
+		return err
+	}
+	if _, _, _, err := e.published("c2", e.bridge(), mappings(mapping{8080, 80, "tcp", "192.0.2.1"})); err != nil {
+		return fmt.Errorf("another host IP: %w", err)
+	}
+	if _, _, _, err := e.published("c3", e.bridge(), mappings(mapping{8080, 80, "udp", ""})); err != nil {
+		return fmt.Errorf("another protocol: %w", err)
+	}
+	_, err1 := ask(e.host, "tcp", "127.0.0.1:8080")
+	_, err2 := ask(e.host, "tcp", "192.0.2.1:8080")
+	_, err3 := ask(e.host, "udp", "127.0.0.1:8080")
+	return errors.Join(err1, err2, err3)
+}
+
+func publishListener(e *env) error {
+	if err := e.serve(e.host, 8080); err != nil {
+		return err
+	}
+	for i, m := range []mapping{{8080, 80, "tcp", ""}, {8080, 80, "udp", ""}} {
+		if _, _, _, err := e.published(fmt.Sprint("c", i), e.bridge(), mappings(m)); err == nil {
+			return fmt.Errorf("the %s port of a process was taken over", m.protocol)
+		}
+	}
+	_, err := ask(e.host, "tcp", "127.0.0.1:8080")
+	return err
+}
+
+// udpMoves sends from one socket all the time, as a client that does not know of containers.
+func udpMoves(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	var client net.Conn
+	if err := outside.Do(func() (err error) { client, err = net.Dial("udp", "192.0.2.1:8080"); return err }); err != nil {
+		return err
+	}
+	e.cu.Add(client.Close)
+	if _, err := client.Write([]byte("nobody is there yet")); err != nil {
+		return err
+	}
+	for _, name := range []string{"c1", "c2"} {
+		c, _, raw, err := e.published(name, e.bridge(), both(8080, 80, ""))
+		if err != nil {
+			return err
+		}
+		if err := answered(client); err != nil {
+			return fmt.Errorf("flow to %s: %w", name, err)
+		}
+		if err := e.del("portmap", c, portmapConf(both(8080, 80, ""), raw)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered sends until an answer comes; an ICMP error of before is no answer.
+func answered(c net.Conn) error {
+	deadline := time.Now().Add(answerTime)
+	for {
+		if _, err := converse(c, silenceTime); err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func portCheck(e *env) error {
+	c, _, raw, err := e.published("c1", e.bridge(), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	conf := portmapConf(both(8080, 80, ""), nil)
+	if err := e.check("portmap", c, conf, raw); err != nil {
+		return err
+	}
+	if err := e.del("portmap", c, conf); err != nil {
+		return err
+	}
+	if e.check("portmap", c, conf, raw) == nil {
+		return errors.New("CHECK succeeds without the rule")
+	}
+	return nil
+}
+
+func portGC(e *env) error {
+	if _, _, _, err := e.published("stale", e.bridge(), both(8080, 80, "")); err != nil {
+		return err
+	}
+	kept, _, _, err := e.published("kept", e.bridge(), both(8081, 80, ""))
+	if err != nil {
+		return err
+	}
+	if err := e.gc("portmap", portmapConf(nil, nil), kept); err != nil {
+		return err
+	}
+	return errors.Join(refused(e.host, "tcp", "127.0.0.1:8080"), reach(e.host, "127.0.0.1:8081", ""))
+}
+
+func secondInterface(e *env) error {
+	c, _, raw, err := e.published("c1", e.bridge(), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	second := with(e.bridge(), object{"name": "net2", "bridge": "br1", "isDefaultGateway": nil, "isGateway": true, "ipam": with(e.ipam(), object{
+		"ranges": []any{[]any{object{"subnet": "10.10.0.0/24"}}},
+	})})
+	if _, err := e.run(call{plugin: "bridge", verb: "ADD", c: c, ifName: "eth1"}, second); err != nil {
+		return err
+	}
+	if _, err := e.run(call{plugin: "portmap", verb: "ADD", c: c, ifName: "eth1"}, with(portmapConf(both(8081, 80, ""), object{
+		"cniVersion": "1.1.0", "interfaces": []any{object{"name": "eth1", "sandbox": c.path}},
+		"ips": []any{object{"address": "10.10.0.2/24", "interface": 0}},
+	}), object{"name": "net2"})); err != nil {
+		return err
+	}
+	if _, err := e.run(call{plugin: "portmap", verb: "DEL", c: c, ifName: "eth1"}, with(portmapConf(both(8081, 80, ""), nil), object{"name": "net2"})); err != nil {
+		return err
+	}
+	return errors.Join(e.check("portmap", c, portmapConf(both(8080, 80, ""), nil), raw), reach(e.host, "127.0.0.1:8080", ""))
+}
+
+func badMappings(e *env) error {
+	c, _, raw, err := e.attached("c1", e.bridge())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, m := range map[string]mapping{
+		"host port 0": {0, 80, "tcp", ""}, "host port 65536": {65536, 80, "tcp", ""}, "container port 0": {80, 0, "tcp", ""},
+		"protocol": {80, 80, "icmp", ""}, "host IP": {80, 80, "tcp", "300.1.1.1"},
+	} {
+		_, _, err := e.add("portmap", c, portmapConf(mappings(m), raw))
+		if wrong := wantCode(err, 7); wrong != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, wrong))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// routeLoopback sends 127.0.0.1 out of a link, to a gateway.
+func routeLoopback(ns *netns.Handle, link, gateway string) error {
+	l, err := ns.Netlink().LinkByName(link)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		setSysctl(ns, "net/ipv4/conf/all/route_localnet", "1"),
+		dropLoopback(ns),
+		routeOut(ns, l.Attrs().Index, "127.0.0.1/32", gateway))
+}

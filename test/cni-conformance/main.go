@@ -1,0 +1,45 @@
+// Command cni-conformance judges CNI plugins from outside, by what the specification 1.1 and its conventions ask of them: every verb,
+// error codes, idempotence, garbage collection, traffic, crashes.
+//
+// It owns the namespaces that it runs the plugins in, one host namespace for each case, and touches nothing else of the machine. A
+// case is a function that returns what is wrong. The plugins are programs in a folder; where they come from does not matter:
+//
+//	go run ./test/cni-conformance -plugins /opt/cni/bin
+//
+// prints a scoreboard. The tests of this package run it on berth's plugins, of which every case must pass, and, with
+// BERTH_CNI_UPSTREAM=DIR, on those of the CNI project, which upstream.sh builds; their failures must be exactly those in upstream.txt.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/berth-runtime/berth/internal/testutil"
+)
+
+func main() {
+	plugins := flag.String("plugins", "", "folder of the plugins to judge")
+	flag.Parse()
+	if *plugins == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
+	os.Exit(testutil.Isolate(func() int { return score(*plugins) }))
+}
+
+// score runs all cases and prints a line for each.
+func score(plugins string) int {
+	failed := 0
+	for _, c := range allCases() {
+		err := c.run(plugins)
+		if err != nil {
+			failed++
+			fmt.Printf("FAIL  %-45s %v\n", c.name, err)
+			continue
+		}
+		fmt.Printf("ok    %s\n", c.name)
+	}
+	fmt.Printf("%d of %d cases pass\n", len(allCases())-failed, len(allCases()))
+	return min(failed, 1)
+}

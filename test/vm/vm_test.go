@@ -1,0 +1,26 @@
+package main
+
+import (
+	"testing"
+)
+
+func TestConsoleIsCounted(t *testing.T) {
+	all := parseConsole("boot noise\r\n@@job a/b\r\n=== RUN TestX\r\n--- FAIL: TestX (0.1s)\r\n    --- PASS: TestX/one (0.0s)\r\n    --- FAIL: TestX/two (0.0s)\r\n--- SKIP: TestY (0s)\r\n@@end a/b 1\r\n" +
+		"@@job leaks\r\n--- PASS: TestZ (0.1s)\r\nLEAK: 1 × open file\r\n@@end leaks 1\r\n" +
+		"@@job empty\r\n@@end empty 0\r\n@@job hangs\r\n--- PASS: TestH (0s)\r\n")
+	for folder, want := range map[string][3]int{"a/b": {1, 1, 1}, "leaks": {1, 1, 0}, "empty": {0, 1, 0}, "hangs": {1, 1, 0}} {
+		p, f, s := all[folder].count()
+		if got := [3]int{p, f, s}; got != want {
+			t.Errorf("%s: %v, want %v", folder, got, want)
+		}
+	}
+}
+
+func TestEveryJobHasTests(t *testing.T) {
+	if _, err := chooseJobs("../..", nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := chooseJobs("../..", []string{"no/such"}); err == nil {
+		t.Error("an unknown job is accepted")
+	}
+}
