@@ -15,6 +15,7 @@ import (
 // counts is what came out of a step.
 type counts struct {
 	passed, failed, skipped int
+	broken                  []string // names of what failed
 	reasons                 []string // of skips, one line each
 }
 
@@ -22,14 +23,18 @@ func (c *counts) add(o counts) {
 	c.passed += o.passed
 	c.failed += o.failed
 	c.skipped += o.skipped
+	c.broken = append(c.broken, o.broken...)
 	c.reasons = append(c.reasons, o.reasons...)
 }
 
-// writeReasons prints why tests were skipped.
-func (c *counts) writeReasons(w io.Writer) {
+// writeDetails prints why tests were skipped, and then what failed: the end of a long output is what its reader sees first.
+func (c *counts) writeDetails(w io.Writer) {
 	slices.Sort(c.reasons)
 	for _, r := range c.reasons {
 		fmt.Fprintln(w, "skipped:", r)
+	}
+	for _, name := range c.broken {
+		fmt.Fprintln(w, "failed:", name)
 	}
 }
 
@@ -91,6 +96,7 @@ func (t *tests) endTest(e event, key string) {
 		t.inTests++
 		if !t.parents[key] {
 			t.failed++
+			t.broken = append(t.broken, key)
 		}
 	case t.parents[key]:
 	case e.Action == "skip":
@@ -107,6 +113,7 @@ func (t *tests) endPackage(e event) {
 	if e.Action == "fail" && (t.inTests == 0 || strings.Contains(out, "LEAK:")) {
 		fmt.Printf("FAILED: %s\n%s", e.Package, indent(out))
 		t.failed++
+		t.broken = append(t.broken, e.Package)
 	}
 	t.inTests = 0
 }
@@ -139,6 +146,9 @@ func readCounts(r io.Reader) (counts, error) {
 		if reason, ok := strings.CutPrefix(line, "SKIP-REASON: "); ok {
 			c.reasons = append(c.reasons, reason)
 			continue
+		}
+		if name, ok := strings.CutPrefix(line, "FAILED: "); ok {
+			c.broken = append(c.broken, name)
 		}
 		m := countLine.FindStringSubmatch(line)
 		if m == nil {

@@ -29,7 +29,7 @@ func main() {
 	for _, s := range chosen {
 		total.add(s.report(ctx))
 	}
-	total.writeReasons(os.Stdout)
+	total.writeDetails(os.Stdout)
 	fmt.Printf("%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
 	if total.failed > 0 {
 		os.Exit(1)

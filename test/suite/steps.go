@@ -84,5 +84,5 @@ func (s step) run(ctx context.Context) counts {
 
 func failure(name string, err error) counts {
 	fmt.Printf("FAILED: %s: %v\n", name, err)
-	return counts{failed: 1}
+	return counts{failed: 1, broken: []string{fmt.Sprintf("%s: %v", name, err)}}
 }

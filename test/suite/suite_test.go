@@ -29,19 +29,19 @@ func TestReadTests(t *testing.T) {
 {"Action":"fail","Package":"p","Test":"A/x"}
 {"Action":"fail","Package":"p","Test":"A"}
 {"Action":"fail","Package":"p"}`,
-			counts{failed: 1},
+			counts{failed: 1, broken: []string{"p A/x"}},
 		},
 		"a leak fails a package whose tests pass": {
 			`{"Action":"run","Package":"p","Test":"A"}
 {"Action":"pass","Package":"p","Test":"A"}
 {"Action":"output","Package":"p","Output":"LEAK: 1 × open file\n"}
 {"Action":"fail","Package":"p"}`,
-			counts{passed: 1, failed: 1},
+			counts{passed: 1, failed: 1, broken: []string{"p"}},
 		},
 		"a package that does not build": {
 			`{"Action":"build-output","ImportPath":"p","Output":"x.go:1: syntax error\n"}
 {"Action":"fail","Package":"p","FailedBuild":"p"}`,
-			counts{failed: 1},
+			counts{failed: 1, broken: []string{"p"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,11 +57,11 @@ func TestReadTests(t *testing.T) {
 }
 
 func TestReadCounts(t *testing.T) {
-	got, err := readCounts(strings.NewReader("noise\r\nSKIP-REASON: no kvm\r\n3 passed, 1 failed, 2 skipped, 1 known failures\r\n"))
+	got, err := readCounts(strings.NewReader("noise\r\nFAILED: it\r\nSKIP-REASON: no kvm\r\n3 passed, 1 failed, 2 skipped, 1 known failures\r\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(counts{passed: 3, failed: 1, skipped: 2, reasons: []string{"no kvm"}}, got, cmp.AllowUnexported(counts{})); diff != "" {
+	if diff := cmp.Diff(counts{passed: 3, failed: 1, skipped: 2, broken: []string{"it"}, reasons: []string{"no kvm"}}, got, cmp.AllowUnexported(counts{})); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := readCounts(strings.NewReader("it broke\n")); err == nil {

@@ -106,14 +106,37 @@ func (t *tally) count() (passed, failed, skipped int) {
 	return passed, failed, skipped
 }
 
-// failures returns the end of the console's part that shows what went wrong.
+// failures returns what each failed test printed, after a line with its name. Of a job that failed without one, it is the
+// end of what the job printed.
 func failures(text string) string {
 	var out []string
+	var folder string
+	var job, test []string // lines of the job, and since the start of the top-level test
+	found := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
-		if !strings.Contains(line, "=== ") && !strings.Contains(line, "--- PASS") {
-			out = append(out, line)
+		name, begins := strings.CutPrefix(line, "=== RUN ")
+		switch {
+		case strings.HasPrefix(line, markJob):
+			folder, job, test, found = strings.TrimPrefix(line, markJob), nil, nil, false
+		case strings.HasPrefix(line, markEnd):
+			if !found && !strings.HasSuffix(line, " 0") {
+				out = append(append(out, "FAILED: vm: "+folder), last(job)...)
+			}
+			folder = ""
+		case begins && !strings.Contains(name, "/"):
+			test = nil
+		}
+		job, test = append(job, line), append(test, line)
+		if m := resultLine.FindStringSubmatch(line); m != nil && m[1] == "FAIL" {
+			out = append(append(out, "FAILED: vm: "+folder+" "+m[2]), last(test)...)
+			found, test = true, nil
 		}
 	}
-	return strings.Join(out[max(0, len(out)-200):], "\n")
+	if folder != "" { // the machine stopped, or was stopped
+		out = append(append(out, "FAILED: vm: "+folder+" did not end"), last(job)...)
+	}
+	return strings.Join(out, "\n")
 }
+
+func last(lines []string) []string { return lines[max(0, len(lines)-100):] }

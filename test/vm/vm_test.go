@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -22,5 +24,20 @@ func TestEveryJobHasTests(t *testing.T) {
 	}
 	if _, err := chooseJobs("../..", []string{"no/such"}); err == nil {
 		t.Error("an unknown job is accepted")
+	}
+}
+
+func TestFailuresAreShown(t *testing.T) {
+	text := failures("@@job good\r\n=== RUN   TestA\r\nnoise\r\n--- PASS: TestA (0s)\r\n@@end good 0\r\n" +
+		"@@job bad\r\n=== RUN   TestB\r\nnoise\r\n--- PASS: TestB (0s)\r\n=== RUN   TestC\r\n=== RUN   TestC/x\r\n    c_test.go:1: why\r\n--- FAIL: TestC (0s)\r\n    --- FAIL: TestC/x (0s)\r\n@@end bad 1\r\n" +
+		"@@job leaks\r\n=== RUN   TestD\r\n--- PASS: TestD (0s)\r\nLEAK: 1 × open file\r\n@@end leaks 1\r\n@@job hangs\r\n=== RUN   TestE\r\n")
+	lines := strings.Split(text, "\n")
+	for _, want := range []string{"FAILED: vm: bad TestC", "FAILED: vm: bad TestC/x", "    c_test.go:1: why", "FAILED: vm: leaks", "LEAK: 1 × open file", "FAILED: vm: hangs did not end"} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no line %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "noise") {
+		t.Errorf("what passed is shown:\n%s", text)
 	}
 }
