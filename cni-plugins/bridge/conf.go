@@ -84,8 +84,7 @@ const (
 	mtuMax        = 65535
 )
 
-// parseConfig decodes and checks a configuration. It is pure. Keys that it does not know are ignored, because configurations carry
-// those of other tools; keys whose meaning it knows and does not implement are refused.
+// parseConfig decodes and checks a configuration. It is pure. Keys whose meaning it knows and does not implement are refused.
 func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 	w := wireConfig{Bridge: defaultBridge}
 	if err := json.Unmarshal(c.Raw, &w); err != nil {

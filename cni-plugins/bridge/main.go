@@ -7,5 +7,9 @@ package main
 import "github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 
 func main() {
-	plugin.Main(plugin.Commands{Add: add, Del: del, Check: check, GC: gc, Status: status})
+	plugin.Main(plugin.Commands{
+		Name: "bridge", About: "connects a container to a bridge of the host",
+		Keys: plugin.Keys(wireConfig{}),
+		Add:  add, Del: del, Check: check, GC: gc, Status: status,
+	})
 }

@@ -7,11 +7,5 @@ import (
 )
 
 func main() {
-	plugin.Main(plugin.Commands{
-		Add:    hostlocal.Add,
-		Del:    hostlocal.Del,
-		Check:  hostlocal.Check,
-		GC:     hostlocal.GC,
-		Status: hostlocal.Status,
-	})
+	plugin.Main(hostlocal.Commands())
 }

@@ -14,6 +14,7 @@ import (
 
 func main() {
 	plugin.Main(plugin.Commands{
+		Name: "loopback", About: "sets the loopback interface of a container up", Keys: []string{},
 		Add: add, Del: del, Check: check,
 		GC:     func(*plugin.Request) error { return nil }, // everything is in the namespace and goes with it
 		Status: func(*plugin.Request) error { return nil },

@@ -15,6 +15,15 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
+// Commands are the plugin, for its own program and for those that run it in-process.
+func Commands() plugin.Commands {
+	return plugin.Commands{
+		Name: "host-local", About: "hands out addresses from ranges that belong to this node alone",
+		Keys: plugin.Keys(wireIPAM{}), Section: "ipam",
+		Add: Add, Del: Del, Check: Check, GC: GC, Status: Status,
+	}
+}
+
 // Add assigns one address of each range set.
 func Add(r *plugin.Request) (*current.Result, error) {
 	c, store, err := open(r)

@@ -30,9 +30,7 @@ func Open(r *plugin.Request) (*Plugin, error) {
 		return nil, err
 	}
 	if name == "host-local" && isOurs(path, "host-local") {
-		return &Plugin{commands: plugin.Commands{
-			Add: hostlocal.Add, Del: hostlocal.Del, Check: hostlocal.Check, GC: hostlocal.GC, Status: hostlocal.Status,
-		}}, nil
+		return &Plugin{commands: hostlocal.Commands()}, nil
 	}
 	return &Plugin{commands: delegate(path)}, nil
 }
@@ -49,6 +47,7 @@ func find(name string, dirs []string) (string, error) {
 
 // Add asks for addresses. When it fails, what it may have reserved is freed again.
 func (p *Plugin) Add(r *plugin.Request) (*current.Result, error) {
+	p.commands.WarnUnknown(r)
 	result, err := p.commands.Add(r)
 	if err == nil {
 		return result, nil

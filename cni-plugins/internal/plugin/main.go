@@ -13,8 +13,12 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-// Commands are the functions of a plugin. All must be set.
+// Commands are the functions of a plugin, all of which must be set, and what there is to say about it.
 type Commands struct {
+	Name, About string   // for people: the program's name, and what it does in a sentence
+	Keys        []string // of the configuration, as [Keys] lists them; nil = say nothing about unknown ones
+	Section     string   // of the configuration that Keys are from, "" = its top level
+
 	Add    func(*Request) (*current.Result, error) // the result in the newest version; Run converts it
 	Del    func(*Request) error                    // idempotent, also for what was never added and when Netns is ""
 	Check  func(*Request) error
@@ -23,7 +27,12 @@ type Commands struct {
 }
 
 // Main runs the plugin for the environment and the standard streams of the process, and ends it.
-func Main(c Commands) { os.Exit(Run(c, os.Getenv, os.Stdin, os.Stdout, os.Stderr)) }
+func Main(c Commands) {
+	if os.Getenv("CNI_COMMAND") == "" && len(os.Args) > 1 {
+		os.Exit(usage(c, os.Args[1], os.Stdout, os.Stderr))
+	}
+	os.Exit(Run(c, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}
 
 // Run runs the plugin and returns the exit status: 0, or 1 after an error object was printed.
 func Run(c Commands, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -58,6 +67,7 @@ func dispatch(c Commands, r *Request) (any, error) {
 	case "VERSION":
 		return versionObject{CNIVersion: r.Config.CNIVersion, Supported: version.All.SupportedVersions()}, nil
 	case "ADD":
+		c.WarnUnknown(r)
 		result, err := c.Add(r)
 		if err != nil {
 			return nil, err
