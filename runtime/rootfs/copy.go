@@ -3,17 +3,22 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 )
 
-// CopyFolder copies what is in a folder, with owners and modes, into another, which gets those of the first. The source is
-// hostile: it is walked by descriptors, no link of it is followed, and nothing of it is opened but folders and regular
-// files. Devices and sockets are left out.
+// CopyFolder copies what is in a folder, with owners, modes, times of change, extended attributes and holes, into another,
+// which gets those of the first. The source is hostile: it is walked by descriptors, no link of it is followed, and nothing of
+// it is opened but folders and regular files. Devices and sockets are left out, and attributes that mean something to the host
+// (trusted.*, labels of security modules).
 func CopyFolder(from, to *sys.Dir) error { return copyFolder(from, to, 0) }
 
 // maxDepth bounds the recursion: deeper folders can't be named by one path anyway (PATH_MAX).
@@ -36,7 +41,18 @@ func copyFolder(from, to *sys.Dir, depth int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(to.Chown(st.Uid, st.Gid), to.Chmod(st.Mode&0o7777))
+	return errors.Join(to.Chown(st.Uid, st.Gid), to.Chmod(st.Mode&0o7777), to.CopyXattrs(from, keepXattr), to.SetTimes(modified(st)))
+}
+
+func modified(st syscall.Stat_t) time.Time { return time.Unix(st.Mtim.Unix()) }
+
+// keepXattr accepts what belongs to the file's content and rights: file capabilities, ACLs, and what users wrote.
+func keepXattr(name string) bool {
+	switch name {
+	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
+		return true
+	}
+	return strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
 }
 
 func copyEntry(from, to *sys.Dir, name string, depth int) error {
@@ -54,9 +70,9 @@ func copyEntry(from, to *sys.Dir, name string, depth int) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(to.Symlink(target, name), to.ChownAt(name, st.Uid, st.Gid))
+		return errors.Join(to.Symlink(target, name), to.ChownAt(name, st.Uid, st.Gid), to.SetTimesAt(name, modified(st)))
 	case syscall.S_IFIFO:
-		return errors.Join(to.Mknod(name, st.Mode, 0, 0), to.ChownAt(name, st.Uid, st.Gid))
+		return errors.Join(to.Mknod(name, st.Mode, 0, 0), to.ChownAt(name, st.Uid, st.Gid), to.SetTimesAt(name, modified(st)))
 	}
 	return nil // devices and sockets of an image mean nothing in a volume
 }
@@ -102,11 +118,41 @@ func copyFile(from, to *sys.Dir, name string, st syscall.Stat_t) (err error) {
 		return err
 	}
 	cu.Add(target.Close)
-	if _, err := target.ReadFrom(source); err != nil {
+	if err := copyData(source, target, st.Size); err != nil {
 		return err
 	}
-	// The owner first: changing it takes the setuid bit away.
-	return errors.Join(to.ChownAt(name, st.Uid, st.Gid), target.Chmod(fs.FileMode(st.Mode&0o777)|specialBits(st.Mode)))
+	// The owner first: changing it takes the setuid bit and capabilities away.
+	return errors.Join(to.ChownAt(name, st.Uid, st.Gid), target.Chmod(fs.FileMode(st.Mode&0o777)|specialBits(st.Mode)),
+		sys.CopyXattrs(source, target, keepXattr), to.SetTimesAt(name, modified(st)))
+}
+
+// Places that lseek(2) finds.
+const seekData, seekHole = 3, 4
+
+// copyData copies what of the first size bytes is not a hole.
+func copyData(from, to *os.File, size int64) error {
+	for at := int64(0); at < size; {
+		data, err := from.Seek(at, seekData)
+		if errors.Is(err, syscall.ENXIO) { // no more of it
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if at, err = from.Seek(data, seekHole); err != nil {
+			return err
+		}
+		if _, err := from.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := to.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := to.ReadFrom(io.LimitReader(from, at-data)); err != nil {
+			return err
+		}
+	}
+	return to.Truncate(size)
 }
 
 func specialBits(mode uint32) (out fs.FileMode) {
