@@ -91,7 +91,7 @@ func (e *env) command(ctx context.Context, k call, conf object) (*exec.Cmd, erro
 		}
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(e.plugins, k.plugin))
-	cmd.Env, cmd.Stdin = e.environment(k), bytes.NewReader(stdin)
+	cmd.Env, cmd.Stdin, cmd.Dir = e.environment(k), bytes.NewReader(stdin), e.dir
 	return cmd, nil
 }
 
