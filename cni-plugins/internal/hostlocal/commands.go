@@ -1,12 +1,10 @@
 package hostlocal
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
-	"syscall"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -126,15 +124,7 @@ func inode(r *plugin.Request) (uint64, error) {
 	if r.NS == nil {
 		return 0, nil
 	}
-	info, err := r.NS.File().Stat()
-	if err != nil {
-		return 0, fmt.Errorf("identify the network namespace: %w", err)
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, errors.ErrUnsupported
-	}
-	return st.Ino, nil
+	return r.NS.Inode()
 }
 
 func sameAddr(ip *current.IPConfig, a netip.Addr) bool {
