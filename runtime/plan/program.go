@@ -138,7 +138,7 @@ func (w *writer) privateMounts() {
 func (w *writer) enterRoot(p *Plan, f *Files) {
 	w.privateMounts()
 	if p.User == nil {
-		w.masked = w.makeMasks(f.Masked)
+		w.masked = w.makeMasks(f.Masked, p.attachment())
 	} else {
 		w.kernelMounts(p, f)
 	}

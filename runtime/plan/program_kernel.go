@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/fork"
 	"github.com/berth-runtime/berth/runtime/rootfs"
@@ -65,12 +67,12 @@ const nullDevice = 1<<8 | 3
 
 // makeMasks makes what paths are hidden behind: a null device and an empty folder on a read-only tmpfs of their own. The
 // container's /dev/null is not used, which it could have replaced (CVE-2025-31133), nor the host's, whose mode it could
-// change. Each path needs a copy of its own; before Linux 6.15 they can only be taken from a mount that is attached, so
-// for the time being this one hides the host's root. A copy that is not used in the end is expensive: to drop it the kernel
-// waits for an RCU grace period. So there are none for paths that do not exist.
-func (w *writer) makeMasks(places []rootfs.Place) map[int]fork.Arg {
+// change. Each path needs a copy of its own; before Linux 6.15 they can only be taken from a mount that is attached, which
+// hides what is at that place. A copy that is not used in the end is expensive: to drop it the kernel waits for an RCU grace
+// period. So there are none for paths that do not exist.
+func (w *writer) makeMasks(places []rootfs.Place, at attachment) map[int]fork.Arg {
 	var names []string
-	var at []int
+	var which []int
 	for i, p := range places {
 		switch {
 		case !p.Exists:
@@ -80,9 +82,9 @@ func (w *writer) makeMasks(places []rootfs.Place) map[int]fork.Arg {
 		default:
 			names = append(names, "null")
 		}
-		at = append(at, i)
+		which = append(which, i)
 	}
-	if len(at) == 0 {
+	if len(which) == 0 {
 		return nil
 	}
 	mode, size := "0755", "4k"
@@ -94,20 +96,39 @@ func (w *writer) makeMasks(places []rootfs.Place) map[int]fork.Arg {
 	w.b.Call("make a folder for masked paths", sys.NrMkdirat, tmpfs, w.b.Str("folder"), fork.Imm(0o555))
 	w.setattr("make masks read-only", tmpfs, sys.MountAttr{Set: sys.MountRdonly}, false)
 	masks := make(map[int]fork.Arg)
-	for n, c := range w.copies("masks", tmpfs, names) {
-		masks[at[n]] = c
+	for n, c := range w.copies("masks", tmpfs, names, at) {
+		masks[which[n]] = c
 	}
 	return masks
 }
 
+// attachment is where a file system is attached for as long as mounts are copied from it.
+type attachment struct {
+	path string
+	stay bool // until the host's mounts are detached: a detachment of its own costs an RCU grace period
+}
+
+// attachment returns the host's root, which is always there; or its /proc, if nobody looks at that any more.
+func (p *Plan) attachment() attachment {
+	// Hooks see the host's /proc; a user namespace gets one of its own only where the host's is in sight (kernelMounts);
+	// a mount namespace of somebody else's may have none.
+	if p.User != nil || p.Launch.HookRoot != "" || p.joins(specs.MountNamespace) {
+		return attachment{path: "/"}
+	}
+	return attachment{path: "/proc", stay: true}
+}
+
 // copies returns detached mounts of what has these names in a detached file system, which ends with this.
-func (w *writer) copies(what string, tmpfs fork.Arg, names []string) []fork.Arg {
-	w.b.Call("attach "+what, sys.NrMoveMount, tmpfs, w.b.Str(""), fork.Int(sys.AtFdcwd), w.b.Str("/"), flags(sys.MoveMountEmptyFrom))
+func (w *writer) copies(what string, tmpfs fork.Arg, names []string, at attachment) []fork.Arg {
+	w.b.Call("attach "+what, sys.NrMoveMount, tmpfs, w.b.Str(""), fork.Int(sys.AtFdcwd), w.b.Str(at.path), flags(sys.MoveMountEmptyFrom))
 	list := make([]fork.Arg, len(names))
 	for i, name := range names {
 		list[i] = w.b.Call("copy one of the "+what, sys.NrOpenTree, tmpfs, w.b.Str(name), flags(sys.OpenTreeClone|sys.OpenTreeCloexec)).Result()
 	}
-	// It must not stay: what is mounted on the host's root would be unmounted in its stead after pivot_root.
+	if at.stay {
+		return list
+	}
+	// On the root it must not stay: what is mounted on the host's root would be unmounted in its stead after pivot_root.
 	w.b.Call("enter the "+what, sys.NrFchdir, tmpfs)
 	w.b.Call("detach "+what, sys.NrUmount, w.b.Str("."), flags(syscall.MNT_DETACH))
 	return list

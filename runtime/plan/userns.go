@@ -106,7 +106,7 @@ func (w *writer) enterUser(p *Plan, f *Files) {
 	w.raiseLimits(p.Process.Rlimits)
 	w.oomScoreAdj(&p.Process)
 	w.privateMounts()
-	w.masked = w.makeMasks(f.Masked)
+	w.masked = w.makeMasks(f.Masked, p.attachment())
 	w.makeNodes(p)
 	w.join(p, f)
 	offsets := w.openOffsets(p)
@@ -162,7 +162,7 @@ func (w *writer) makeNodes(p *Plan) {
 	if len(names) == 0 {
 		return
 	}
-	for n, c := range w.copies("devices", tmpfs, names) {
+	for n, c := range w.copies("devices", tmpfs, names, p.attachment()) {
 		w.made[at[n]] = c
 	}
 }
