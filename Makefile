@@ -9,6 +9,14 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/berth-runtime/berth/internal/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
+# berth-oci begins with a few system calls before the Go runtime: see entry_amd64.s there.
+ENTRY_aarch64 := _berth_oci_arm64_linux
+ENTRY_x86_64  := _berth_oci_amd64_linux
+ENTRY_arm64   := $(ENTRY_aarch64)
+ENTRY_amd64   := $(ENTRY_x86_64)
+ENTRY   := $(ENTRY_$(or $(GOARCH),$(shell uname -m)))
+BUILD   += $(if $(ENTRY),-ldflags 'github.com/berth-runtime/berth/runtime/cmd/berth-oci=$(LDFLAGS) -E $(ENTRY)')
+
 PROGRAMS := $(notdir $(wildcard cri-server/cmd/* runtime/cmd/*))
 PLUGINS  := $(patsubst cni-plugins/%/main.go,%,$(wildcard cni-plugins/*/main.go))
 

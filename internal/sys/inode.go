@@ -193,6 +193,22 @@ func (d *Dir) LockWait() error {
 	return retry(func() error { return unix.Flock(d.fd, unix.LOCK_EX) })
 }
 
+// Unlock drops the lock.
+func (d *Dir) Unlock() error { return unix.Flock(d.fd, unix.LOCK_UN) }
+
+// IsAt tells whether path still leads to this folder.
+func (d *Dir) IsAt(path string) (bool, error) {
+	var own, there unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(d.fd, &own) }); err != nil {
+		return false, err
+	}
+	err := retry(func() error { return unix.Stat(path, &there) })
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return own.Dev == there.Dev && own.Ino == there.Ino, err
+}
+
 func fchown(fd int, uid, gid uint32) error {
 	return retry(func() error { return unix.Fchown(fd, int(uid), int(gid)) })
 }

@@ -28,6 +28,26 @@ func (g *Group) Remove(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// RemoveEmpty deletes the group if it has neither processes nor children, which the kernel decides: it takes one call a
+// hierarchy. It tells whether the group is gone; else some of its hierarchies may still have it, and [Group.Kill] and
+// [Group.Remove] deal with the rest.
+func (g *Group) RemoveEmpty() (bool, error) {
+	if _, ok := g.unit(); ok || g.placeholder != nil {
+		return false, nil
+	}
+	for _, hi := range g.own() {
+		err := hi.root.RmdirBeneath(g.below(hi))
+		switch {
+		case err == nil || gone(err):
+		case errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ENOTEMPTY):
+			return false, nil
+		default:
+			return false, fmt.Errorf("remove cgroup %s from %s: %w", g.Path(), hi.mount, err)
+		}
+	}
+	return true, nil
+}
+
 func (g *Group) removeFrom(ctx context.Context, hi *hierarchy) error {
 	path := g.below(hi)
 	for {

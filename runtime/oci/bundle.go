@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -11,33 +10,44 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/quickjson"
 )
 
 // maxConfig bounds config.json. The largest real ones, with long seccomp profiles, are below 200 KB.
 const maxConfig = 16 << 20
 
+// bundle is a folder with a configuration.
+type bundle struct {
+	dir  string // absolute
+	data []byte // of config.json
+	spec *specs.Spec
+}
+
 // readBundle reads the configuration in a bundle. The result's paths are absolute.
-func readBundle(bundle string) (spec *specs.Spec, data []byte, abs string, err error) {
-	if abs, err = filepath.Abs(bundle); err != nil {
-		return nil, nil, "", err
+func readBundle(dir string) (*bundle, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
 	}
-	path := filepath.Join(abs, configFile)
-	data, err = readBounded(path, maxConfig)
+	b := &bundle{dir: dir}
+	b.data, err = readBounded(filepath.Join(dir, configFile), maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, "", errdefs.NotFound("JSON specification file config.json not found: %w", err)
+		return nil, errdefs.NotFound("JSON specification file config.json not found: %w", err)
 	}
 	if err != nil {
-		return nil, nil, "", err
+		return nil, err
 	}
-	spec, err = decodeSpec(data, abs)
-	return spec, data, abs, err
+	if b.spec, err = decodeSpec(b.data, dir); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // decodeSpec reads a configuration and makes the paths that are relative to the bundle absolute (runtime-spec, config.md,
 // "Root" and "Mounts").
 func decodeSpec(data []byte, bundle string) (*specs.Spec, error) {
 	var s specs.Spec
-	if err := json.Unmarshal(data, &s); err != nil {
+	if err := quickjson.Unmarshal(data, &s); err != nil {
 		return nil, errdefs.Invalid("config.json: %w", err)
 	}
 	if err := checkVersion(s.Version); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/berth-runtime/berth/internal/sys"
@@ -31,11 +30,12 @@ func (c *Child) closeMaster() error {
 }
 
 // Wait waits for the end and returns the exit code, 128 and its number for a signal. Signals that this process gets
-// meanwhile are passed on. With a terminal, this process's own one is connected to it.
+// meanwhile are passed on, and those after that do nothing. With a terminal, this process's own one is connected to it.
 func (c *Child) Wait(ctx context.Context, stdin, stdout *os.File) (code int, err error) {
-	signals := make(chan os.Signal, 128)
-	signal.Notify(signals)
-	defer signal.Stop(signals)
+	signals, err := catchSignals()
+	if err != nil {
+		return 0, errors.Join(err, killChild(context.WithoutCancel(ctx), c.child))
+	}
 	var t *terminal
 	if c.master != nil {
 		if t, err = connect(c.master, stdin, stdout); err != nil {

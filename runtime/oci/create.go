@@ -39,11 +39,25 @@ type CreateOptions struct {
 
 // Create makes a container whose process waits for Start. On error nothing is left, but for what poststop hooks did.
 func (r *Runtime) Create(ctx context.Context, o CreateOptions) error {
-	m, err := r.make(ctx, o, true)
+	err := r.create(ctx, o)
 	if err != nil {
-		return fmt.Errorf("create container: %w", err)
+		err = fmt.Errorf("create container: %w", err)
 	}
-	return m.close()
+	return err
+}
+
+func (r *Runtime) create(ctx context.Context, o CreateOptions) error {
+	b, err := readBundle(o.Bundle)
+	if err != nil {
+		return err
+	}
+	return withHost(r.cfg.Systemd, func(host *cgroup.Host) error {
+		m, err := r.make(ctx, b, host, makeOptions{o, true})
+		if err != nil {
+			return err
+		}
+		return m.close()
+	})
 }
 
 // made is a container with its process, child of this one.
@@ -62,38 +76,37 @@ func (m *made) close() error {
 	return errors.Join(errs...)
 }
 
-// make does what create and run have in common: with wait the process waits for Start, else it is running.
-func (r *Runtime) make(ctx context.Context, o CreateOptions, wait bool) (m *made, err error) {
+// makeOptions are those of create and of run.
+type makeOptions struct {
+	CreateOptions
+	wait bool // the process waits for Start, else it runs
+}
+
+// make does what create and run have in common.
+func (r *Runtime) make(ctx context.Context, bundle *bundle, host *cgroup.Host, o makeOptions) (m *made, err error) {
 	if err := checkID(o.ID); err != nil {
 		return nil, err
 	}
-	spec, data, bundle, err := readBundle(o.Bundle)
+	spec := bundle.spec
+	if err := r.resolve(host, spec, o.ID); err != nil {
+		return nil, err
+	}
+	p, err := newPlan(spec, host, &o.CreateOptions)
 	if err != nil {
 		return nil, err
 	}
-	err = withHost(r.cfg.Systemd, func(host *cgroup.Host) error {
-		if err := r.resolve(host, spec, o.ID); err != nil {
-			return err
-		}
-		p, err := newPlan(spec, host, &o)
-		if err != nil {
-			return err
-		}
-		for _, w := range p.Warnings {
-			r.cfg.Logger.DebugContext(ctx, "container differs from what was asked", "container", o.ID, "difference", w)
-		}
-		c, err := r.reserve(record{
-			Version: recordVersion, ID: o.ID, OCIVersion: spec.Version, Bundle: bundle, Rootfs: spec.Root.Path,
-			Cgroup: spec.Linux.CgroupsPath, Systemd: r.cfg.Systemd, Created: time.Now().UTC(), Annotations: spec.Annotations,
-		}, data)
-		if err != nil {
-			return err
-		}
-		b := &builder{r: r, c: c, spec: spec, plan: p, opts: &o, wait: wait}
-		m, err = b.build(ctx, host)
-		return err
-	})
-	return m, err
+	for _, w := range p.Warnings {
+		r.cfg.Logger.DebugContext(ctx, "container differs from what was asked", "container", o.ID, "difference", w)
+	}
+	c, err := r.reserve(record{
+		Version: recordVersion, ID: o.ID, OCIVersion: spec.Version, Bundle: bundle.dir, Rootfs: spec.Root.Path,
+		Cgroup: spec.Linux.CgroupsPath, Systemd: r.cfg.Systemd, Created: time.Now().UTC(), Annotations: spec.Annotations,
+	}, bundle.data)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{r: r, c: c, spec: spec, plan: p, opts: &o}
+	return b.build(ctx, host)
 }
 
 // newPlan decides all that can be decided before the first effect.
@@ -146,8 +159,7 @@ type builder struct {
 	c    *container
 	spec *specs.Spec
 	plan *plan.Plan
-	opts *CreateOptions
-	wait bool
+	opts *makeOptions
 
 	hooksFailed bool
 }
@@ -205,7 +217,7 @@ func (b *builder) launch(ctx context.Context, group *cgroup.Group, share *resctr
 			return nil, err
 		}
 	}
-	if b.wait {
+	if b.opts.wait {
 		if err := b.openFIFOs(); err != nil {
 			return nil, err
 		}

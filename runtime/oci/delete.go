@@ -72,6 +72,9 @@ func (r *Runtime) destroy(ctx context.Context, c *container, force bool) error {
 // removeGroup kills what is left and removes the control group.
 func (c *container) removeGroup(ctx context.Context) error {
 	err := c.withGroup(func(g *cgroup.Group) error {
+		if done, err := g.RemoveEmpty(); done || err != nil {
+			return err
+		}
 		if err := g.Kill(ctx); err != nil {
 			return err
 		}

@@ -32,13 +32,17 @@ func withHost(bySystemd bool, f func(*cgroup.Host) error) (err error) {
 
 // withGroup calls f with a container's control group. A group that is gone is ErrNotFound.
 func (c *container) withGroup(f func(*cgroup.Group) error) error {
-	return withHost(c.rec.Systemd, func(host *cgroup.Host) error {
+	find := func(host *cgroup.Host) error {
 		g, err := host.Open(c.rec.Cgroup)
 		if err != nil {
 			return err
 		}
 		return f(g)
-	})
+	}
+	if c.host != nil {
+		return find(c.host)
+	}
+	return withHost(c.rec.Systemd, find)
 }
 
 // resolve replaces linux.cgroupsPath by the path of the container's group.

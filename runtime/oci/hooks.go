@@ -53,7 +53,9 @@ func runHook(ctx context.Context, h specs.Hook, state specs.State) error {
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.WaitDelay = time.Second // what it leaves behind may hold the pipes
-	err = cmd.Run()
+	if err = sys.WithSignals(cmd.Start); err == nil {
+		err = cmd.Wait()
+	}
 	if ctx.Err() != nil {
 		return hookTimeout(h, ctx.Err())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
+	"github.com/berth-runtime/berth/runtime/cgroup"
 )
 
 // RunOptions describe a container to run.
@@ -24,20 +25,36 @@ type RunOptions struct {
 // Run makes a container and starts it at once. Unless detached, it waits for the end, deletes the container and returns
 // its process's exit code.
 func (r *Runtime) Run(ctx context.Context, o RunOptions) (code int, err error) {
-	m, err := r.runStart(ctx, o)
+	b, err := readBundle(o.Bundle)
+	if err == nil {
+		err = checkTerminal(b.spec, o)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("run container: %w", err)
+	}
+	err = withHost(r.cfg.Systemd, func(host *cgroup.Host) error {
+		code, err = r.run(ctx, b, host, o)
+		return err
+	})
+	return code, err
+}
+
+func (r *Runtime) run(ctx context.Context, b *bundle, host *cgroup.Host, o RunOptions) (code int, err error) {
+	m, err := r.runStart(ctx, b, host, o)
 	if err != nil {
 		return 0, fmt.Errorf("run container: %w", err)
 	}
 	if m.spec.Hooks != nil {
 		r.warnHooks(ctx, m.container, "poststart", m.spec.Hooks.Poststart, specs.StateRunning)
 	}
-	if err := m.release(); err != nil {
+	if err := m.unlock(); err != nil {
 		return 0, err
 	}
 	child := &Child{m.child, m.master}
 	cu := cleanup.Make(&err)
 	defer cu.Clean() // never released
 	cu.Add(child.Close)
+	cu.Add(m.release)
 	if o.Detach {
 		return 0, nil
 	}
@@ -45,26 +62,20 @@ func (r *Runtime) Run(ctx context.Context, o RunOptions) (code int, err error) {
 	if o.Keep {
 		return code, err
 	}
-	if held, holdErr := r.hold(o.ID); holdErr == nil {
-		err = errors.Join(err, r.destroy(context.WithoutCancel(ctx), held, true))
-	} else if !errors.Is(holdErr, errdefs.ErrNotFound) {
-		err = errors.Join(err, holdErr)
+	m.host, m.config = host, m.spec
+	if lockErr := m.relock(); lockErr == nil {
+		err = errors.Join(err, r.destroy(context.WithoutCancel(ctx), m.container, true))
+	} else if !errors.Is(lockErr, errdefs.ErrNotFound) {
+		err = errors.Join(err, lockErr)
 	}
 	return code, err
 }
 
 // runStart makes the container. With startContainer hooks, which come between the two, its process waits as if it had been
 // created first.
-func (r *Runtime) runStart(ctx context.Context, o RunOptions) (*made, error) {
-	spec, _, _, err := readBundle(o.Bundle)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkTerminal(spec, o); err != nil {
-		return nil, err
-	}
-	hooks := spec.Hooks != nil && len(spec.Hooks.StartContainer) > 0
-	m, err := r.make(ctx, o.CreateOptions, hooks)
+func (r *Runtime) runStart(ctx context.Context, b *bundle, host *cgroup.Host, o RunOptions) (*made, error) {
+	hooks := b.spec.Hooks != nil && len(b.spec.Hooks.StartContainer) > 0
+	m, err := r.make(ctx, b, host, makeOptions{o.CreateOptions, hooks})
 	if err != nil || !hooks {
 		return m, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
+	"github.com/berth-runtime/berth/runtime/cgroup"
 )
 
 // The files in a container's folder.
@@ -30,7 +31,11 @@ const (
 type container struct {
 	dir  string
 	rec  record
-	lock *sys.Dir // nil if not held
+	lock *sys.Dir // the folder, locked; nil if it is not
+
+	// What the call that made the container knows already, so that it need not ask again.
+	host   *cgroup.Host // the caller's; nil: unknown
+	config *specs.Spec  // nil: to be read
 }
 
 func (c *container) file(name string) string { return filepath.Join(c.dir, name) }
@@ -127,6 +132,21 @@ func (c *container) release() error {
 	return d.Close()
 }
 
+// unlock gives the lock away for a while, until relock.
+func (c *container) unlock() error { return c.lock.Unlock() }
+
+// relock waits for the lock again. ErrNotFound if the container was deleted meanwhile.
+func (c *container) relock() error {
+	if err := c.lock.LockWait(); err != nil {
+		return fmt.Errorf("lock container %s: %w", c.rec.ID, err)
+	}
+	there, err := c.lock.IsAt(c.dir)
+	if err == nil && !there {
+		err = missing(c.rec.ID)
+	}
+	return err
+}
+
 func (c *container) save() error {
 	data, err := json.Marshal(c.rec)
 	if err != nil {
@@ -145,8 +165,11 @@ func (c *container) remove() error {
 	return errors.Join(os.RemoveAll(c.dir), c.release())
 }
 
-// spec reads the configuration as it was at create.
+// spec returns the configuration as it was at create.
 func (c *container) spec() (*specs.Spec, error) {
+	if c.config != nil {
+		return c.config, nil
+	}
 	data, err := readBounded(c.file(configFile), maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration of container %s: %w", c.rec.ID, err)

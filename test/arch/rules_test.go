@@ -84,7 +84,7 @@ var onlyRules = []only{
 	},
 	{
 		module + "/internal/testutil",
-		[]string{"test/…", "cni-plugins/internal/plugintest"},
+		[]string{"test/…"},
 		"test helpers are no part of the product",
 	},
 	{

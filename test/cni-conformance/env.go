@@ -38,8 +38,7 @@ func (c testCase) run(plugins string) (err error) {
 }
 
 func allCases() []testCase {
-	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases(),
-		chainedCases(), tuningCases(), staticCases())
+	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases())
 }
 
 // env is the world of one case: a host, the containers on it, and folders.

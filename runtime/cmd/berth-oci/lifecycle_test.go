@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -32,6 +33,42 @@ func TestRunPassesStdioAndExitCode(t *testing.T) {
 	p.write()
 	if r := p.call("run", "c"); r.code != 128+15 {
 		t.Errorf("ended by SIGTERM: %+v", r)
+	}
+}
+
+// All signals reach the container's process: those that the program was started to read from a file, and those that the Go
+// runtime catches.
+func TestRunPassesSignalsOn(t *testing.T) {
+	p := newPlace(t)
+	at := p.fifo("told")
+	p.shell(`for s in USR1 TSTP WINCH 37 64; do trap "echo $s >/told" $s; done; trap "exit 5" TERM
+		sleep 1000 & echo up >/told; while :; do wait; done`)
+	p.write()
+	cmd := p.command("run", "c")
+	testutil.Must(t, cmd.Start())
+	told := func(wanted string) {
+		t.Helper()
+		data, err := os.ReadFile(at)
+		testutil.Must(t, err)
+		want(t, "told by the container", strings.TrimSpace(string(data)), wanted)
+	}
+	told("up")
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/status")
+	testutil.Must(t, err)
+	_, line, _ := strings.Cut(string(status), "SigBlk:")
+	blocked, err := strconv.ParseUint(strings.Fields(line)[0], 16, 64)
+	if entry := uint64(0xfffffffc3bba2a00); err != nil || blocked&entry != entry {
+		t.Errorf("the program's entry has blocked %x, %v", blocked, err)
+	}
+	for name, n := range map[string]syscall.Signal{"USR1": syscall.SIGUSR1, "TSTP": syscall.SIGTSTP, "WINCH": syscall.SIGWINCH, "37": 37, "64": 64} {
+		testutil.Must(t, cmd.Process.Signal(n))
+		if n != syscall.SIGWINCH { // which is about this process's terminal
+			told(name)
+		}
+	}
+	testutil.Must(t, cmd.Process.Signal(syscall.SIGTERM)) // caught since before the file was read
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
+		t.Errorf("%v, want exit code 5", err)
 	}
 }
 
@@ -181,6 +218,30 @@ func TestPreservedDescriptors(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	p.fails(1, "descriptor 3 of the 1 to preserve", "run", "--preserve-fds", "1", "d")
+}
+
+// The image says to execute the runtime's own binary, which must not be writable through that (CVE-2019-5736).
+func TestOwnBinaryIsSealed(t *testing.T) {
+	p := newPlace(t)
+	p.checkSealed(t)
+	p.build() // without the entry that seals it before all else
+	p.checkSealed(t)
+}
+
+func (p *place) checkSealed(t *testing.T) {
+	t.Helper()
+	p.spec.Process.Args = []string{"/proc/self/exe", "features"}
+	p.write()
+	r := p.call("run", "c")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	p.spec.Process.Args = []string{"sh", "-c", "exec 3>>/proc/self/exe && echo written"}
+	p.write()
+	if r := p.call("run", "d"); strings.Contains(r.stdout, "written") {
+		t.Errorf("wrote to its own executable, which is on a read-only mount: %+v", r)
+	}
 }
 
 func awaitProcess(t *testing.T, pid int) {

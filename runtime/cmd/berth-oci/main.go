@@ -4,6 +4,9 @@
 //	berth-oci [--root DIR] [--log FILE] [--log-format text|json] COMMAND …
 //
 // Commands, flags, exit codes, and the texts that callers look for are runc's. See README.md beside this file.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

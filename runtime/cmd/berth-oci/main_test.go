@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,10 +37,7 @@ func newPlace(t *testing.T) *place {
 	// On a tmpfs, as the state folder is wherever berth-oci is installed.
 	dir := t.TempDir()
 	p := &place{t: t, binary: filepath.Join(dir, "berth-oci"), root: filepath.Join(dir, "state"), bundle: filepath.Join(dir, "bundle")}
-	out, err := exec.Command("go", "build", "-o", p.binary, ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	p.build("-ldflags=-E=_berth_oci_" + runtime.GOARCH + "_linux")
 	for _, name := range []string{"usr", "proc", "dev", "sys", "tmp", "etc"} {
 		testutil.Must(t, os.MkdirAll(filepath.Join(p.bundle, "rootfs", name), 0o755))
 	}
@@ -53,6 +51,15 @@ func newPlace(t *testing.T) *place {
 	p.spec.Mounts = append(p.spec.Mounts, specs.Mount{Destination: "/usr", Type: "bind", Source: "/usr", Options: []string{"rbind", "ro"}})
 	t.Cleanup(p.end)
 	return p
+}
+
+// build makes the binary, as it is installed with the Makefile's flags, and as others build it without.
+func (p *place) build(flags ...string) {
+	p.t.Helper()
+	out, err := exec.Command("go", append(append([]string{"build", "-o", p.binary}, flags...), ".")...).CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("build: %v\n%s", err, out)
+	}
 }
 
 // end deletes what a test left, and the groups above its containers'.
