@@ -59,6 +59,13 @@ type job struct {
 	running  *call
 	failures int
 	retry    *time.Timer // of the next attempt; nil if none is due
+	within   *job        // a larger operation that runs this one too, nil if there is none
+}
+
+// repeatedLocked says whether the larger operation is going to run this one again: two timers for one thing would come twice as
+// often as they should.
+func (j *job) repeatedLocked() bool {
+	return j.within != nil && (j.within.running != nil || j.within.retry != nil)
 }
 
 const (
@@ -95,7 +102,7 @@ func (m *Manager) runJob(j *job, what string, attempt func(ctx context.Context) 
 		err := attempt(ctx)
 		m.mu.Lock()
 		j.running = nil
-		if err != nil {
+		if err != nil && !j.repeatedLocked() {
 			m.scheduleLocked(j, what, attempt)
 		}
 		m.mu.Unlock()

@@ -154,7 +154,7 @@ func (m *Manager) tryReserveContainer(p *podEntry, cfg spec.ContainerConfig) (_ 
 	if p.rec.State != PodReady {
 		return nil, false, errdefs.FailedPrecondition("pod %s is %s, not ready", p.rec.ID, p.rec.State)
 	}
-	c := newContainerEntry(rec)
+	c := newContainerEntry(p, rec)
 	m.containers[rec.ID], m.names[name] = c, rec.ID
 	m.goLocked(func(ctx context.Context) { c.create.finish(m.makeContainer(ctx, p, c)) })
 	return c, false, nil

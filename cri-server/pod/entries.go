@@ -60,9 +60,11 @@ func (l lane) enter() { l <- struct{}{} }
 func (l lane) leave() { <-l }
 
 func newPodEntry(rec podRecord) *podEntry {
-	return &podEntry{rec: rec, lane: newLane(), create: newCall()}
+	p := &podEntry{rec: rec, lane: newLane(), create: newCall()}
+	p.stop.within = &p.remove
+	return p
 }
 
-func newContainerEntry(rec containerRecord) *containerEntry {
-	return &containerEntry{rec: rec, lane: newLane(), create: newCall(), exited: make(chan struct{})}
+func newContainerEntry(p *podEntry, rec containerRecord) *containerEntry {
+	return &containerEntry{rec: rec, lane: newLane(), create: newCall(), exited: make(chan struct{}), remove: job{within: &p.remove}}
 }

@@ -21,7 +21,7 @@ func (m *Manager) RemovePod(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.stopEntry(ctx, p); err != nil {
+	if err := p.create.wait(ctx, "making the pod"); ctx.Err() != nil { // as for a stop
 		return fmt.Errorf("remove pod %s: %w", p.rec.ID, err)
 	}
 	if err := m.removeJob(p).wait(ctx, "removing"); err != nil {

@@ -174,23 +174,58 @@ func TestTeardownIsRepeatedUntilItIsDone(t *testing.T) {
 			if _, err := m.RunPod(t.Context(), podConfig("web")); !errors.Is(err, errdefs.ErrExists) && !errors.Is(err, errdefs.ErrUnavailable) {
 				t.Fatalf("the name is free: %v", err)
 			}
+			if n := m.timers(); n > 1 {
+				t.Errorf("%d timers repeat it", n)
+			}
+			if err := m.StopPod(t.Context(), podID); step == "take down network" && !errors.Is(err, cause) {
+				t.Errorf("a stop meanwhile: %v", err)
+			}
+			if n := m.timers(); n > 1 {
+				t.Errorf("%d timers repeat it after a stop meanwhile", n)
+			}
 			w.setFail(step, nil) // nobody asks again: the first repetition is due after a second
 			w.await(m, "the removal", func() bool {
 				_, err := m.Pod(t.Context(), podID)
-				return errors.Is(err, errdefs.ErrNotFound) || m.stopped(podID)
+				return errors.Is(err, errdefs.ErrNotFound)
 			})
-			if err := m.RemovePod(t.Context(), podID); err != nil {
-				t.Fatal(err)
-			}
 			w.mustBeEmpty()
 		})
 	}
 }
 
-// stopped tells of a pod whose stop was repeated; its removal was then never begun.
-func (m *Manager) stopped(id string) bool {
-	p, err := m.Pod(context.Background(), id)
-	return err == nil && p.State == PodStopped && p.Reason == ""
+// timers counts those that are to repeat something.
+func (m *Manager) timers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var jobs []*job
+	for _, p := range m.pods {
+		jobs = append(jobs, &p.stop, &p.remove)
+	}
+	for _, c := range m.containers {
+		jobs = append(jobs, &c.remove)
+	}
+	n := 0
+	for _, j := range jobs {
+		if j.retry != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAStopIsRepeatedUntilItIsDone(t *testing.T) {
+	w := newWorld(t)
+	m := w.manager()
+	podID, _ := w.mustRun(m, "web")
+	w.setFail("take down network", errors.New("plugin is broken"))
+	if err := m.StopPod(t.Context(), podID); err == nil {
+		t.Fatal("stopped")
+	}
+	w.setFail("take down network", nil)
+	w.await(m, "the stop", func() bool {
+		p, err := m.Pod(t.Context(), podID)
+		return err == nil && p.State == PodStopped && p.Reason == ""
+	})
 }
 
 func TestNoStepOfATeardownIsSkippedForAnother(t *testing.T) {
@@ -226,6 +261,9 @@ func TestAFailedPodWhoseRemovalFailsIsRemovedByItsRetry(t *testing.T) {
 	_, err := m.RunPod(t.Context(), podConfig("web"))
 	if err == nil || !strings.Contains(err.Error(), "no addresses") || !strings.Contains(err.Error(), "busy") {
 		t.Fatalf("got %v", err)
+	}
+	if n := m.timers(); n > 1 {
+		t.Errorf("%d timers repeat it", n)
 	}
 	if _, err := m.RunPod(t.Context(), podConfig("web")); !errors.Is(err, errdefs.ErrUnavailable) {
 		t.Fatalf("got %v", err)

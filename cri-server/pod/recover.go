@@ -141,7 +141,8 @@ func (m *Manager) loadContainer(id string, data []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.pods[rec.PodID]; !ok {
+	p, ok := m.pods[rec.PodID]
+	if !ok {
 		m.stray[id] = rec.Cgroup
 		return errdefs.NotFound("its pod %s has no record", rec.PodID)
 	}
@@ -154,7 +155,7 @@ func (m *Manager) loadContainer(id string, data []byte) error {
 	case ContainerCreated, ContainerStarting, ContainerRunning:
 		rec.State = ContainerUnknown // the keeper knows better
 	}
-	c := newContainerEntry(rec)
+	c := newContainerEntry(p, rec)
 	c.create.finish(nil)
 	m.containers[id], m.names[name] = c, id
 	return nil
