@@ -97,6 +97,15 @@ func (h *Handle) IsOwn() (bool, error) {
 	return a.Dev == b.Dev && a.Ino == b.Ino, nil
 }
 
+// Inode returns the number of the namespace's inode, which no other namespace has as long as this one exists.
+func (h *Handle) Inode() (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(h.file.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("identify network namespace: %w", err)
+	}
+	return st.Ino, nil
+}
+
 // Do runs f in a thread that is in the namespace. What has a path in /proc/sys/net or opens a socket needs that; for
 // netlink use Netlink, which costs no switch. f must not start goroutines that rely on the namespace.
 func (h *Handle) Do(f func() error) error {

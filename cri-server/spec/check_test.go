@@ -84,6 +84,22 @@ func TestWhatIsRefusedOfAContainer(t *testing.T) {
 	}
 }
 
+// A profile of the kind Localhost that names no file meant none: what was to be confined ran without (CVE-2023-2431). Here it
+// would show as a container, or a pod, that may be made.
+func TestCVE_2023_2431_LocalhostWithoutAFile(t *testing.T) {
+	for _, ref := range []string{"", "localhost/", ".", "p.json"} {
+		in := plain()
+		in.Container.Security.Seccomp = &spec.SecurityProfile{Type: spec.ProfileLocalhost, Ref: ref}
+		in.Pod.Security.Seccomp = in.Container.Security.Seccomp
+		if err := spec.CheckContainer(in.Pod, in.Container); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("container with %q: %v", ref, err)
+		}
+		if err := spec.CheckPod(in.Pod); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("pod with %q: %v", ref, err)
+		}
+	}
+}
+
 func TestWhatIsRefusedOfAPod(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

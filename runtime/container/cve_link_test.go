@@ -21,7 +21,7 @@ import (
 // With a link in place of /proc, runc mounted procfs elsewhere, and what it then wrote to /proc, or hid in it, was a file of the
 // image's (CVE-2019-19921, back as CVE-2023-27561). With one in place of /dev, device nodes were made on the host (runc's
 // CVE-2026-41579, crun's CVE-2026-47766). Here it would show as a container that can be created, or as files on the host.
-func TestCVE_2019_19921_2023_27561_2026_41579_LinksInPlaceOfMountPoints(t *testing.T) {
+func TestCVE_2019_19921_2023_27561_2026_41579_2026_47766_LinksInPlaceOfMountPoints(t *testing.T) {
 	n := newNode(t, build(t))
 	host := t.TempDir()
 	for _, name := range []string{"proc", "sys", "dev"} {
@@ -52,7 +52,7 @@ func TestCVE_2019_19921_2023_27561_2026_41579_LinksInPlaceOfMountPoints(t *testi
 
 // crun and podman followed the image's link at a volume's destination to the host (CVE-2019-18837, CVE-2019-10152,
 // CVE-2024-9341, CVE-2025-9566). Here it would show as a mount in the host's table, or as files in its folders.
-func TestCVE_2019_18837_VolumesOnLinks(t *testing.T) {
+func TestCVE_2019_10152_2019_18837_2024_9341_2025_9566_VolumesOnLinks(t *testing.T) {
 	n := newNode(t, build(t))
 	volume, host := t.TempDir(), t.TempDir()
 	testutil.Must(t, os.WriteFile(volume+"/file", []byte("of the volume\n"), 0o644))
@@ -82,7 +82,7 @@ func TestCVE_2019_18837_VolumesOnLinks(t *testing.T) {
 
 // runc's check for mounts over /proc did not see those that a link in the image led there (CVE-2023-28642): AppArmor's files
 // could be covered, and confinement be lost (CVE-2019-16884). Here it would show as a container that can be created.
-func TestCVE_2023_28642_VolumesLedIntoProc(t *testing.T) {
+func TestCVE_2019_16884_2023_28642_VolumesLedIntoProc(t *testing.T) {
 	n := newNode(t, build(t))
 	for _, target := range []string{"/proc/self/attr", "/proc/sys", "../../proc/1", "/sys/kernel", "/link2", "/proc/self/task/1/attr"} {
 		for name, mount := range map[string]specs.Mount{

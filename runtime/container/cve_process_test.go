@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -19,10 +20,14 @@ import (
 // is set, or the start fails.
 func TestCVE_2025_52881_CoveredProc(t *testing.T) {
 	n := newNode(t, build(t))
-	for _, where := range []string{"/proc/sys", "/proc/sys/net", "/proc/sys/net/ipv4/ip_default_ttl", "/proc/self"} {
+	profile := loadedProfile(t)
+	fakes := []string{"net/ipv4/ip_default_ttl", "ipv4/ip_default_ttl", "oom_score_adj", "exec", "attr/exec", "apparmor/exec", "attr/apparmor/exec"}
+	for _, where := range []string{
+		"/proc/sys", "/proc/sys/net", "/proc/sys/net/ipv4/ip_default_ttl", "/proc/self", "/proc/thread-self", "/proc/self/attr", "/proc/thread-self/attr",
+	} {
 		t.Run(where, func(t *testing.T) {
 			fake := t.TempDir()
-			for _, f := range []string{"net/ipv4/ip_default_ttl", "ipv4/ip_default_ttl", "oom_score_adj"} {
+			for _, f := range fakes {
 				testutil.Must(t, os.MkdirAll(fake+"/"+f[:strings.LastIndex("/"+f, "/")], 0o755))
 				testutil.Must(t, os.WriteFile(fake+"/"+f, []byte("fake"), 0o666))
 			}
@@ -34,11 +39,12 @@ func TestCVE_2025_52881_CoveredProc(t *testing.T) {
 			tr.bind(source, where, "rbind")
 			tr.spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_default_ttl": "99"}
 			score := 321
-			tr.spec.Process.OOMScoreAdj = &score
+			tr.spec.Process.OOMScoreAdj, tr.spec.Process.ApparmorProfile = &score, profile
 			if err := tr.start(); err == nil {
 				wantProcess(t, tr, score)
+				wantProfile(t, tr, profile)
 			}
-			for _, f := range []string{"net/ipv4/ip_default_ttl", "ipv4/ip_default_ttl", "oom_score_adj"} {
+			for _, f := range fakes {
 				if data, err := os.ReadFile(fake + "/" + f); err != nil || string(data) != "fake" {
 					t.Errorf("%s was written: %q, %v", f, data, err)
 				}
@@ -68,6 +74,21 @@ func wantProcess(t *testing.T, tr *trial, score int) {
 	})
 	if ttl != "99" {
 		t.Errorf("the sysctl is %s, and the start has succeeded", ttl)
+	}
+}
+
+// wantProfile looks from the host at what confines a container.
+func wantProfile(t *testing.T, tr *trial, profile string) {
+	t.Helper()
+	if profile == "" {
+		return // no AppArmor here; package plan writes to a fake
+	}
+	pid, err := tr.n.PID(tr.id)
+	testutil.Must(t, err)
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/attr/apparmor/current", pid))
+	testutil.Must(t, err)
+	if !strings.HasPrefix(string(data), profile+" ") {
+		t.Errorf("the profile is %s, and the start has succeeded", data)
 	}
 }
 
@@ -101,7 +122,7 @@ func TestCVE_2025_52881_CoveredProcInExec(t *testing.T) {
 // Runtimes filled the inheritable set: a file with inheritable capabilities gave them to a process that was not root
 // (CVE-2022-24769, and the same in runc CVE-2022-29162, crun CVE-2022-27650, podman CVE-2022-27649, CRI-O CVE-2022-27652).
 // Here it would show as a set that is not what the spec says.
-func TestCVE_2022_24769_CapabilitySets(t *testing.T) {
+func TestCVE_2022_24769_2022_27649_2022_27650_2022_27652_2022_29162_CapabilitySets(t *testing.T) {
 	n := newNode(t, build(t))
 	tr := n.running(t, nil)
 	const chown, kill, raw = 1 << 0, 1 << 5, 1 << 13
@@ -149,7 +170,7 @@ func wantSets(t *testing.T, out string, want [5]uint64) {
 
 // The supplementary groups of the runtime's own process, or of the image, stayed (containerd CVE-2023-25173, Docker
 // CVE-2022-36109): a file that denies a group was open to its members. Here it would show as other groups than the spec's.
-func TestCVE_2023_25173_SupplementaryGroups(t *testing.T) {
+func TestCVE_2022_36109_2023_25173_SupplementaryGroups(t *testing.T) {
 	n := newNode(t, build(t))
 	tr := n.running(t, nil)
 	for _, groups := range [][]uint32{nil, {7}, {5, 6, 4294967294}} {
@@ -196,6 +217,37 @@ func TestCVE_2023_25809_CgroupsAreReadOnly(t *testing.T) {
 			wantNot(t, out, "touched")
 		})
 	}
+}
+
+// containerd started containers in user namespaces outside of their control group, where no limit held (CVE-2025-47291).
+// Here it would show as a process in another group, or without the limit.
+func TestCVE_2025_47291_LimitsInAUserNamespace(t *testing.T) {
+	n := newNode(t, build(t))
+	tr := n.newTrial(t, "loop")
+	tr.mapUsers()
+	limit := int64(20)
+	tr.spec.Linux.Resources.Pids = &specs.LinuxPids{Limit: &limit}
+	testutil.Must(t, tr.start())
+	tr.awaitOutput("loop")
+	pid, err := n.PID(tr.id)
+	testutil.Must(t, err)
+	e, err := n.Exec(bg(), tr.id, container.ExecOptions{Process: tr.spec.Process})
+	testutil.Must(t, err)
+	for _, pid := range []int{pid, e.PID} {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		testutil.Must(t, err)
+		if !regexp.MustCompile(`(?m)^\d+:(\S*pids\S*|):` + tr.spec.Linux.CgroupsPath + `$`).Match(data) {
+			t.Errorf("the process is not in %s:\n%s", tr.spec.Linux.CgroupsPath, data)
+		}
+	}
+	testutil.Must(t, n.Delete(bg(), tr.id, container.DeleteOptions{}))
+	testutil.Must(t, e.Close())
+	forks := n.newTrial(t, "forks:50", "exit:0")
+	forks.mapUsers()
+	forks.spec.Linux.Resources.Pids = &specs.LinuxPids{Limit: &limit}
+	testutil.Must(t, forks.start())
+	forks.wait()
+	wantNot(t, forks.output(), "forked 50")
 }
 
 // A netlink attribute of runc's with a 16-bit length wrapped around, so that what followed was read from the container's

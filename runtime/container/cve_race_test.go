@@ -13,21 +13,44 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/berth-runtime/berth/internal/testutil"
+	"github.com/berth-runtime/berth/runtime/lsm"
 )
 
 // runc resolved a mount's destination and then mounted on the path: a container that shares a volume swaps a folder of it
 // for a link in between, and the mount, the device node or the missing folders land on the host (CVE-2021-30465,
 // CVE-2024-45310; crun's CVE-2019-18837 needed no race). Here it would show as an entry in the host's folder, as a mount in
 // the host's table, or as the host's secret in the output.
-func TestCVE_2021_30465_RacingMountTargets(t *testing.T) {
-	n := newNode(t, build(t))
-	r := newRace(t, n, nil)
+func TestCVE_2021_30465_2024_45310_RacingMountTargets(t *testing.T) {
+	inBothUserNamespaces(t, racingMountTargets)
+}
+
+// inBothUserNamespaces runs a race in the host's user namespace, where the host's root makes what a container needs, and in
+// one of each container's own, where part of it is made before that is joined and part behind it.
+func inBothUserNamespaces(t *testing.T, f func(t *testing.T, n *node, mapped bool)) {
+	bin := build(t)
+	for name, mapped := range map[string]bool{"host's user namespace": false, "own user namespace": true} {
+		t.Run(name, func(t *testing.T) { f(t, newNode(t, bin), mapped) })
+	}
+}
+
+func racingMountTargets(t *testing.T, n *node, mapped bool) {
+	r := newRace(t, n, func(root string) {
+		if mapped {
+			giveAll(t, root+"/.")
+		}
+	})
 	shared := t.TempDir()
 	testutil.Must(t, os.Mkdir(shared+"/a", 0o755))
 	testutil.Must(t, os.Symlink(r.host, shared+"/b"))
+	if mapped {
+		giveAll(t, shared)
+	}
 	stop := r.swap([2]string{shared + "/a", shared + "/b"})
 	r.run(func() *trial {
 		tr := n.newTrial(t, "ls:/shared/a", "cat:/shared/a/secret", "touch:/shared/a/made", "cat:/proc/self/mountinfo")
+		if mapped {
+			tr.mapIDs()
+		}
 		tr.bind(shared, "/shared", "rbind")
 		tr.mount(specs.Mount{Destination: "/shared/a/mnt/deep", Type: "tmpfs", Source: "tmpfs"})
 		tr.spec.Linux.Devices = []specs.LinuxDevice{{Path: "/shared/a/dev/null", Type: "c", Major: 1, Minor: 3}}
@@ -65,9 +88,13 @@ var mountinfoLine = regexp.MustCompile(`\d+ \d+ \d+:\d+ /\S* (/\S*) \S+ .*- `)
 // replaced (CVE-2025-52881). Here it would show as a masked path that is not the null device, as a terminal mounted
 // elsewhere, as a start that claims to have set a sysctl that has its old value, and as a file of the host that was
 // mounted over or written to.
-func TestCVE_2025_31133_2025_52565_2025_52881_RacingKernelFiles(t *testing.T) {
-	n := newNode(t, build(t))
-	fakes := []string{"/keys", "/interrupts", "/sys/net/ipv4/ip_default_ttl", "/self/oom_score_adj"}
+func TestCVE_2025_31133_2025_52565_2025_52881_2025_62161_2025_62596_RacingKernelFiles(t *testing.T) {
+	inBothUserNamespaces(t, racingKernelFiles)
+}
+
+func racingKernelFiles(t *testing.T, n *node, mapped bool) {
+	profile := loadedProfile(t)
+	fakes := []string{"/keys", "/interrupts", "/sys/net/ipv4/ip_default_ttl", "/self/oom_score_adj", "/self/attr/exec", "/thread-self/attr/apparmor/exec"}
 	r := newRace(t, n, func(root string) {
 		for _, dir := range []string{root + "/proc", root + "/false"} {
 			for _, f := range fakes {
@@ -79,6 +106,9 @@ func TestCVE_2025_31133_2025_52565_2025_52881_RacingKernelFiles(t *testing.T) {
 		testutil.Must(t, os.Symlink("/proc/sys/kernel/hostname", root+"/dev/console-link"))
 		testutil.Must(t, syscall.Mknod(root+"/dev/null", syscall.S_IFCHR|0o666, 1<<8|3))
 		testutil.Must(t, os.Symlink("/proc/sys/kernel/core_pattern", root+"/dev/null-link"))
+		if mapped {
+			giveAll(t, root+"/.")
+		}
 	})
 	stop := r.swap(
 		[2]string{r.root + "/proc", r.root + "/false"},
@@ -87,7 +117,12 @@ func TestCVE_2025_31133_2025_52565_2025_52881_RacingKernelFiles(t *testing.T) {
 	)
 	r.run(func() *trial {
 		tr := n.newTrial(t, "cat:/proc/self/mountinfo", "cat:/false/self/mountinfo",
-			"openw:/proc/sys/kernel/core_pattern", "openw:/false/sys/kernel/core_pattern")
+			"openw:/proc/sys/kernel/core_pattern", "openw:/false/sys/kernel/core_pattern",
+			"cat:/proc/self/attr/apparmor/current", "cat:/false/self/attr/apparmor/current")
+		if mapped {
+			tr.mapIDs()
+		}
+		tr.spec.Process.ApparmorProfile = profile
 		tr.spec.Mounts = slices.DeleteFunc(tr.spec.Mounts, func(m specs.Mount) bool { return m.Destination != "/proc" && m.Destination != "/dev/pts" })
 		tr.spec.Linux.MaskedPaths = []string{"/proc/keys", "/proc/interrupts"}
 		tr.spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_default_ttl": "99"}
@@ -96,6 +131,9 @@ func TestCVE_2025_31133_2025_52565_2025_52881_RacingKernelFiles(t *testing.T) {
 		return tr
 	}, func(tr *trial, out string) {
 		wantKernelFiles(t, strings.ReplaceAll(out, "\r\n", "\n"))
+		if profile != "" && strings.Contains(out, " unconfined") {
+			t.Errorf("the profile was not applied:\n%s", out)
+		}
 	})
 	stop()
 	r.wantHostUntouched()
@@ -106,6 +144,18 @@ func TestCVE_2025_31133_2025_52565_2025_52881_RacingKernelFiles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// loadedProfile returns the name of an AppArmor profile, or "" where there can be none.
+func loadedProfile(t *testing.T) string {
+	t.Helper()
+	have, err := lsm.Detect()
+	testutil.Must(t, err)
+	if !have.AppArmor || !lsm.CanLoad() {
+		return ""
+	}
+	testutil.Must(t, lsm.EnsureDefault(t.Context()))
+	return lsm.DefaultProfile
 }
 
 // wantKernelFiles looks at the mounts of a container whose /proc and /dev/console were swapped.

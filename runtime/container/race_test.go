@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,14 +33,10 @@ type race struct {
 
 const secret = "HOST SECRET"
 
-// tries is how many starts a race takes. An emulated machine, which has no compiler, does a few of them, and so does whoever
-// sets BERTH_TEST_TRIES.
+// tries is how many starts a race takes. Where the processor is emulated, BERTH_TEST_TRIES makes them fewer.
 func tries() int {
 	if n, err := strconv.Atoi(os.Getenv("BERTH_TEST_TRIES")); err == nil {
 		return n
-	}
-	if _, err := exec.LookPath("go"); err != nil {
-		return 50
 	}
 	return 1000
 }

@@ -28,11 +28,16 @@ const (
 
 // mapUsers gives the container a user namespace, and a root file system that belongs to it.
 func (tr *trial) mapUsers() {
+	tr.mapIDs()
+	tr.opts.Root = tr.n.newRoot(tr.t, func(root string) { giveAll(tr.t, root+"/.") })
+}
+
+// mapIDs gives the container a user namespace.
+func (tr *trial) mapIDs() {
 	l := tr.spec.Linux
 	l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 	l.UIDMappings = []specs.LinuxIDMapping{{HostID: mappedUID, Size: 65536}}
 	l.GIDMappings = []specs.LinuxIDMapping{{HostID: mappedGID, Size: 65536}}
-	tr.opts.Root = tr.n.newRoot(tr.t, func(root string) { giveAll(tr.t, root+"/.") })
 }
 
 func giveAll(t testing.TB, dir string) {

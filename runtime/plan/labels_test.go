@@ -12,7 +12,7 @@ import (
 
 // A child writes its labels into a folder that stands for procfs: neither this suite's machine nor its virtual one runs
 // SELinux, and the first has no AppArmor either. The real files are tested where AppArmor is on (runtime/container).
-func TestLabelsAreWrittenForExec(t *testing.T) {
+func TestCVE_2019_16884_LabelsAreWrittenForExec(t *testing.T) {
 	proc := t.TempDir()
 	attr := filepath.Join(proc, "thread-self/attr")
 	testutil.Must(t, os.MkdirAll(attr+"/apparmor", 0o755))
@@ -47,7 +47,7 @@ func TestLabelsAreWrittenForExec(t *testing.T) {
 }
 
 // A file in place of procfs's that leads elsewhere is not written to.
-func TestLabelsDoNotLeaveProc(t *testing.T) {
+func TestCVE_2025_52881_LabelsDoNotLeaveProc(t *testing.T) {
 	proc, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
 	testutil.Must(t, os.MkdirAll(proc+"/thread-self/attr", 0o755))
 	testutil.Must(t, os.WriteFile(outside, nil, 0o600))

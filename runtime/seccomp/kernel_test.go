@@ -79,6 +79,56 @@ func TestTheKernelAgrees(t *testing.T) {
 	}
 }
 
+// libseccomp's Go bindings allowed a call when one condition of several held (CVE-2017-18367), and libseccomp compared the
+// halves of 64-bit arguments wrongly (CVE-2019-9893). Here it would show as a rule that does not apply
+// where its conditions hold, or does elsewhere: the kernel's own answer is EBADF then.
+func TestCVE_2017_18367_2019_9893_ConditionsInTheKernel(t *testing.T) {
+	const high = 1 << 32
+	arg := func(index uint, op specs.LinuxSeccompOperator, value, two uint64) specs.LinuxSeccompArg {
+		return specs.LinuxSeccompArg{Index: index, Op: op, Value: value, ValueTwo: two}
+	}
+	type call struct {
+		offset uintptr
+		whence uintptr
+		holds  bool
+	}
+	for name, c := range map[string]struct {
+		args  []specs.LinuxSeccompArg
+		calls []call
+	}{
+		"all must hold": {
+			[]specs.LinuxSeccompArg{arg(1, specs.OpEqualTo, 5, 0), arg(2, specs.OpEqualTo, 1, 0)},
+			[]call{{5, 1, true}, {5, 0, false}, {4, 1, false}, {4, 0, false}},
+		},
+		"less":             {[]specs.LinuxSeccompArg{arg(1, specs.OpLessThan, high+5, 0)}, []call{{high + 4, 0, true}, {7, 0, true}, {high + 5, 0, false}, {2*high + 1, 0, false}}},
+		"less or equal":    {[]specs.LinuxSeccompArg{arg(1, specs.OpLessEqual, high+5, 0)}, []call{{high + 5, 0, true}, {7, 0, true}, {high + 6, 0, false}, {2*high + 1, 0, false}}},
+		"greater":          {[]specs.LinuxSeccompArg{arg(1, specs.OpGreaterThan, high+5, 0)}, []call{{high + 6, 0, true}, {2 * high, 0, true}, {high + 5, 0, false}, {7, 0, false}}},
+		"greater or equal": {[]specs.LinuxSeccompArg{arg(1, specs.OpGreaterEqual, high+5, 0)}, []call{{high + 5, 0, true}, {2 * high, 0, true}, {high + 4, 0, false}, {7, 0, false}}},
+		"not equal":        {[]specs.LinuxSeccompArg{arg(1, specs.OpNotEqual, high+5, 0)}, []call{{5, 0, true}, {2*high + 5, 0, true}, {high + 5, 0, false}}},
+		"masked":           {[]specs.LinuxSeccompArg{arg(1, specs.OpMaskedEqual, high+1, high)}, []call{{high + 2, 0, true}, {high + 1, 0, false}, {2, 0, false}}},
+	} {
+		filter, err := seccomp.NewCompiler().Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{
+			{Names: []string{"lseek"}, Action: specs.ActErrno, ErrnoRet: new(uint(100)), Args: c.args},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]syscall.Errno, len(c.calls))
+		if errno := confined(filter, func() {
+			for i, l := range c.calls {
+				_, _, got[i] = syscall.RawSyscall(unix.SYS_LSEEK, 1<<20, l.offset, l.whence)
+			}
+		}); errno != 0 {
+			t.Fatalf("load the filter: %v", errno)
+		}
+		for i, l := range c.calls {
+			if held := got[i] == 100; held != l.holds || !held && got[i] != unix.EBADF {
+				t.Errorf("%s: lseek(…, %#x, %d): errno %d", name, l.offset, l.whence, got[i])
+			}
+		}
+	}
+}
+
 // TestTheKernelTakesPrograms loads the program of every profile, without making a call that it would not survive.
 func TestTheKernelTakesPrograms(t *testing.T) {
 	files, err := filepath.Glob("testdata/profiles/*.json")

@@ -84,7 +84,7 @@ var onlyRules = []only{
 	},
 	{
 		module + "/internal/testutil",
-		[]string{"test/…"},
+		[]string{"test/…", "cni-plugins/internal/plugintest"},
 		"test helpers are no part of the product",
 	},
 	{

@@ -91,7 +91,7 @@ func (e *env) command(ctx context.Context, k call, conf object) (*exec.Cmd, erro
 		}
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(e.plugins, k.plugin))
-	cmd.Env, cmd.Stdin = e.environment(k), bytes.NewReader(stdin)
+	cmd.Env, cmd.Stdin, cmd.Dir = e.environment(k), bytes.NewReader(stdin), e.dir
 	return cmd, nil
 }
 
@@ -131,7 +131,16 @@ func (e *env) add(plugin string, c *container, conf object) (*current.Result, ob
 	if raw["cniVersion"] != version {
 		return nil, nil, fmt.Errorf("the result has cniVersion %v, the configuration %s", raw["cniVersion"], version)
 	}
-	old, err := create.Create(version, out)
+	return resultOf(version, raw)
+}
+
+// resultOf reads a result, which it also returns as it is.
+func resultOf(version string, raw object) (*current.Result, object, error) {
+	data, err := json.Marshal(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	old, err := create.Create(version, data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the result: %w", err)
 	}

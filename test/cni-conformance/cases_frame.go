@@ -11,7 +11,7 @@ import (
 // frameCases ask what every plugin has to do whatever its business is.
 func frameCases() []testCase {
 	var cases []testCase
-	for _, p := range []string{"bridge", "host-local", "loopback", "portmap"} {
+	for _, p := range []string{"bridge", "host-local", "static", "loopback", "portmap", "tuning"} {
 		cases = append(cases,
 			testCase{p + "/VERSION echoes cniVersion", func(e *env) error { return version(e, p) }},
 			testCase{p + "/unknown version is code 1", func(e *env) error {
@@ -52,7 +52,7 @@ func frameCases() []testCase {
 				return e.frame(p, func(err error) error { return wantNamed(err, v) }, call{verb: "ADD", unset: v}, nil)
 			}})
 		}
-		if p == "host-local" || p == "portmap" {
+		if p == "host-local" || p == "static" || p == "portmap" {
 			continue // they do not look into the namespace
 		}
 		cases = append(cases,
@@ -82,6 +82,13 @@ func (e *env) confOf(plugin string) object {
 		return e.bridge()
 	case "host-local":
 		return e.hostLocal()
+	case "static":
+		return e.static(nil)
+	}
+	for _, p := range allChained() {
+		if p.name == plugin {
+			return p.conf(e)
+		}
 	}
 	return object{"cniVersion": "1.1.0", "name": "net", "type": plugin}
 }

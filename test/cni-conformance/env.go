@@ -38,7 +38,8 @@ func (c testCase) run(plugins string) (err error) {
 }
 
 func allCases() []testCase {
-	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases())
+	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases(),
+		chainedCases(), tuningCases(), staticCases())
 }
 
 // env is the world of one case: a host, the containers on it, and folders.

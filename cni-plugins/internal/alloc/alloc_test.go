@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
+	"time"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/testutil"
 )
 
 func mustRange(t testing.TB, subnet, first, last, gateway string) Range {
@@ -25,114 +25,240 @@ func mustRange(t testing.TB, subnet, first, last, gateway string) Range {
 		}
 	}
 	r, err := NewRange(netip.MustParsePrefix(subnet), a[0], a[1], a[2])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return r
 }
 
+// pool is of one set of one subnet each.
+func pool(t testing.TB, subnets ...string) Pool {
+	t.Helper()
+	var p Pool
+	for _, s := range subnets {
+		p.Sets = append(p.Sets, Set{mustRange(t, s, "", "", "")})
+	}
+	return p
+}
+
+func newStore(t testing.TB) *Store {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := Open(dir, dir, "net")
+	testutil.Must(t, err)
+	return s
+}
+
 func entry(id string) Entry { return Entry{Owner: Owner{ContainerID: id, IfName: "eth0"}} }
+func owner(id string) Owner { return entry(id).Owner }
 
-func all(Entry) bool  { return true }
-func none(Entry) bool { return false }
+// podEntry is that of a container of a pod that gets its address back.
+func podEntry(id, pod string) Entry {
+	e := entry(id)
+	e.Pod = pod
+	return e
+}
 
-// fill assigns until the set is used up and returns the addresses in order.
-func fill(t *testing.T, s *State, set Set) []string {
+func text(given []Assignment) string {
+	var list []string
+	for _, a := range given {
+		list = append(list, a.Addr.String())
+	}
+	return strings.Join(list, " ")
+}
+
+func wantAssigned(t *testing.T, s *Store, p Pool, e Entry, want string) {
+	t.Helper()
+	given, err := s.Assign(p, nil, e)
+	if err != nil || text(given) != want {
+		t.Fatalf("%s got %q, %v, want %q", e.Owner.ContainerID, text(given), err, want)
+	}
+}
+
+func addrs(texts ...string) []netip.Addr {
+	var list []netip.Addr
+	for _, text := range texts {
+		list = append(list, netip.MustParseAddr(text))
+	}
+	return list
+}
+
+// fill assigns until the pool is used up and returns the addresses in order.
+func fill(t *testing.T, s *Store, p Pool) string {
 	t.Helper()
 	var list []string
 	for i := 0; ; i++ {
-		given, err := s.Assign([]Set{set}, nil, entry(fmt.Sprint("c", i)), all)
+		given, err := s.Assign(p, nil, entry(fmt.Sprint("c", i)))
 		if errors.Is(err, errdefs.ErrExhausted) {
-			return list
+			return strings.Join(list, " ")
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, given[0].Addr.String())
+		testutil.Must(t, err)
+		list = append(list, text(given))
 	}
 }
 
 func TestRangesGiveEveryUsableAddressOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
-		set  Set
-		want string
+		set     Set
+		exclude []netip.Prefix
+		want    string
 	}{
-		"smallest":             {Set{mustRange(t, "10.0.0.0/30", "", "", "")}, "10.0.0.2"},
-		"gateway in the midst": {Set{mustRange(t, "10.0.0.0/29", "", "", "10.0.0.3")}, "10.0.0.1 10.0.0.2 10.0.0.4 10.0.0.5 10.0.0.6"},
-		"bounds":               {Set{mustRange(t, "10.0.0.0/24", "10.0.0.7", "10.0.0.9", "")}, "10.0.0.7 10.0.0.8 10.0.0.9"},
-		"up to broadcast":      {Set{mustRange(t, "10.0.0.0/29", "10.0.0.5", "10.0.0.7", "")}, "10.0.0.5 10.0.0.6"},
-		"two ranges":           {Set{mustRange(t, "10.0.0.0/30", "", "", ""), mustRange(t, "10.0.1.0/30", "", "", "")}, "10.0.0.2 10.0.1.2"},
-		"IPv6 to the end":      {Set{mustRange(t, "fd00::/126", "", "", "")}, "fd00::2 fd00::3"},
-		"end of IPv4":          {Set{mustRange(t, "255.255.255.252/30", "", "", "")}, "255.255.255.254"},
+		"smallest":             {set: Set{mustRange(t, "10.0.0.0/30", "", "", "")}, want: "10.0.0.2"},
+		"gateway in the midst": {set: Set{mustRange(t, "10.0.0.0/29", "", "", "10.0.0.3")}, want: "10.0.0.1 10.0.0.2 10.0.0.4 10.0.0.5 10.0.0.6"},
+		"bounds":               {set: Set{mustRange(t, "10.0.0.0/24", "10.0.0.7", "10.0.0.9", "")}, want: "10.0.0.7 10.0.0.8 10.0.0.9"},
+		"up to broadcast":      {set: Set{mustRange(t, "10.0.0.0/29", "10.0.0.5", "10.0.0.7", "")}, want: "10.0.0.5 10.0.0.6"},
+		"two ranges":           {set: Set{mustRange(t, "10.0.0.0/30", "", "", ""), mustRange(t, "10.0.1.0/30", "", "", "")}, want: "10.0.0.2 10.0.1.2"},
+		"IPv6 to the end":      {set: Set{mustRange(t, "fd00::/126", "", "", "")}, want: "fd00::2 fd00::3"},
+		"end of IPv4":          {set: Set{mustRange(t, "255.255.255.252/30", "", "", "")}, want: "255.255.255.254"},
+		"excluded": {
+			set:     Set{mustRange(t, "10.0.0.0/28", "", "", "")},
+			exclude: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/29"), netip.MustParsePrefix("10.0.0.10/32"), netip.MustParsePrefix("10.0.0.12/30")},
+			want:    "10.0.0.8 10.0.0.9 10.0.0.11",
+		},
+		"excluded to the end of IPv6": {
+			set:     Set{mustRange(t, "ffff:ffff:ffff:ffff::/64", "", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "")},
+			exclude: []netip.Prefix{netip.MustParsePrefix("ffff:ffff:ffff:ffff:8000::/65"), netip.MustParsePrefix("ffff:ffff:ffff:ffff:4000::/66"), netip.MustParsePrefix("ffff:ffff:ffff:ffff:0::/67"), netip.MustParsePrefix("ffff:ffff:ffff:ffff:2000::/68"), netip.MustParsePrefix("ffff:ffff:ffff:ffff:3000::/69"), netip.MustParsePrefix("ffff:ffff:ffff:ffff:3800::/70")},
+		},
 	} {
-		if got := strings.Join(fill(t, &State{}, tc.set), " "); got != tc.want {
+		if name == "excluded to the end of IPv6" { // what is left has a few trillion addresses
+			given, err := newStore(t).Assign(Pool{Sets: []Set{tc.set}, Exclude: tc.exclude}, nil, entry("c"))
+			if err != nil || text(given) != "ffff:ffff:ffff:ffff:3c00::" {
+				t.Errorf("%s: %v, %v", name, given, err)
+			}
+			continue
+		}
+		if got := fill(t, newStore(t), Pool{Sets: []Set{tc.set}, Exclude: tc.exclude}); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
 }
 
 func TestFreedAddressesRest(t *testing.T) {
-	s, set := &State{}, []Set{{mustRange(t, "10.0.0.0/29", "", "", "")}}
+	s, p := newStore(t), pool(t, "10.0.0.0/29")
 	for _, want := range []string{"10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2"} {
-		given, err := s.Assign(set, nil, entry("c"), all)
-		if err != nil || given[0].Addr.String() != want {
-			t.Fatalf("got %v, %v, want %s", given, err, want)
-		}
-		s.Release(none)
+		wantAssigned(t, s, p, entry("c"), want)
+		testutil.Must(t, s.Release(owner("c")))
 	}
 }
 
+func TestCooldown(t *testing.T) {
+	s, p := newStore(t), pool(t, "10.0.0.0/30")
+	p.Cooldown = 30 * time.Second
+	now := int64(5) // soon after a boot
+	s.uptime = func() (int64, error) { return now, nil }
+	wantAssigned(t, s, p, podEntry("c1", "ns/web"), "10.0.0.2")
+	now = 10
+	testutil.Must(t, s.Release(owner("c1")))
+	for _, tc := range []struct {
+		now  int64
+		kind error
+	}{{10, errdefs.ErrExhausted}, {39, errdefs.ErrExhausted}, {40, nil}} {
+		now = tc.now
+		if err := s.Free(p); !errors.Is(err, tc.kind) {
+			t.Errorf("Free at %d: %v", now, err)
+		}
+		for _, want := range [][]netip.Addr{nil, addrs("10.0.0.2")} {
+			_, err := s.Assign(p, want, podEntry("c2", "ns/other"))
+			if !errors.Is(err, tc.kind) {
+				t.Errorf("Assign(%v) at %d: %v", want, now, err)
+			}
+			if err == nil {
+				testutil.Must(t, s.Release(owner("c2")))
+				now += 30
+			}
+		}
+	}
+	// The pod that had it need not wait.
+	for range 2 {
+		wantAssigned(t, s, p, podEntry("c1", "ns/web"), "10.0.0.2")
+		testutil.Must(t, s.Release(owner("c1")))
+	}
+}
+
+func TestPodsGetTheirAddressBack(t *testing.T) {
+	s, p := newStore(t), pool(t, "10.0.0.0/24", "fd00::/64")
+	wantAssigned(t, s, p, podEntry("c1", "ns/a"), "10.0.0.2 fd00::2")
+	wantAssigned(t, s, p, podEntry("c2", "ns/b"), "10.0.0.3 fd00::3")
+	testutil.Must(t, errors.Join(s.Release(owner("c1")), s.Release(owner("c2"))))
+	wantAssigned(t, s, p, podEntry("c3", "ns/b"), "10.0.0.3 fd00::3")
+	wantAssigned(t, s, p, podEntry("c4", "ns/new"), "10.0.0.4 fd00::4") // the search goes on where it was
+	wantAssigned(t, s, p, podEntry("c5", "ns/b"), "10.0.0.5 fd00::5")   // a second one of the name, while the first is there
+	given, err := s.Assign(p, addrs("10.0.0.2"), podEntry("c6", "ns/other"))
+	if err != nil || text(given) != "10.0.0.2 fd00::6" {
+		t.Fatalf("asked for: %v, %v", given, err)
+	}
+	wantAssigned(t, s, p, podEntry("c7", "ns/a"), "10.0.0.6 fd00::2") // the IPv4 address is somebody else's now
+}
+
+// mortal gives an entry a namespace, which is only a file here, and returns what destroys it.
+func mortal(t *testing.T, e Entry) (Entry, func()) {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "ns")
+	testutil.Must(t, err)
+	info, err := f.Stat()
+	testutil.Must(t, errors.Join(err, f.Close()))
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		t.Fatal("no inode")
+	}
+	e.Netns, e.Inode = f.Name(), st.Ino
+	return e, func() { testutil.Must(t, os.Remove(f.Name())) }
+}
+
 func TestDeadOwnersAreRobbedOnlyWhenNothingElseIsLeft(t *testing.T) {
-	s, sets := &State{}, []Set{{mustRange(t, "10.0.0.0/29", "", "", "")}}
+	s, p := newStore(t), pool(t, "10.0.0.0/29")
 	for i := range 5 {
-		if _, err := s.Assign(sets, nil, entry(fmt.Sprint("c", i)), none); err != nil {
-			t.Fatal(err)
-		}
-		if len(s.Entries) != i+1 {
-			t.Fatalf("after %d assignments %d entries", i+1, len(s.Entries))
+		e, kill := mortal(t, podEntry(fmt.Sprint("c", i), fmt.Sprint("pod", i)))
+		wantAssigned(t, s, p, e, fmt.Sprint("10.0.0.", i+2))
+		if i < 4 {
+			kill()
 		}
 	}
-	alive := func(e Entry) bool { return e.Owner.ContainerID != "c3" }
-	given, err := s.Assign(sets, nil, entry("new"), alive)
-	if err != nil || given[0].Addr.String() != "10.0.0.5" {
-		t.Fatalf("got %v, %v", given, err)
+	wantAssigned(t, s, p, podEntry("again", "pod2"), "10.0.0.4") // but a pod's own at once
+	testutil.Must(t, s.Free(p))
+	given, err := s.Assign(p, addrs("10.0.0.3"), entry("asked"))
+	if err != nil || text(given) != "10.0.0.3" {
+		t.Fatalf("asked for a dead one's: %v, %v", given, err)
 	}
-	if _, err := s.Assign(sets, nil, entry("next"), all); !errors.Is(err, errdefs.ErrExhausted) {
+	wantAssigned(t, s, p, entry("new"), "10.0.0.2")
+	wantAssigned(t, s, p, entry("new2"), "10.0.0.5")
+	if _, err := s.Assign(p, nil, entry("next")); !errors.Is(err, errdefs.ErrExhausted) {
 		t.Fatalf("got %v", err)
+	}
+	if err := s.Free(p); !errors.Is(err, errdefs.ErrExhausted) {
+		t.Fatalf("Free: %v", err)
 	}
 }
 
 func TestWantedAddresses(t *testing.T) {
-	sets := []Set{{mustRange(t, "10.0.0.0/24", "", "", "")}, {mustRange(t, "fd00::/64", "", "", "")}}
-	addrs := func(texts ...string) []netip.Addr {
-		var list []netip.Addr
-		for _, text := range texts {
-			list = append(list, netip.MustParseAddr(text))
-		}
-		return list
-	}
-	s := &State{}
-	given, err := s.Assign(sets, addrs("fd00::9", "10.0.0.9"), entry("a"), all)
-	if err != nil || given[0].Addr.String() != "10.0.0.9" || given[1].Addr.String() != "fd00::9" {
+	s, p := newStore(t), pool(t, "10.0.0.0/24", "fd00::/64")
+	p.Exclude = []netip.Prefix{netip.MustParsePrefix("10.0.0.20/32")}
+	given, err := s.Assign(p, addrs("fd00::9", "10.0.0.9"), entry("a"))
+	if err != nil || text(given) != "10.0.0.9 fd00::9" {
 		t.Fatalf("got %v, %v", given, err)
 	}
-	before := slices.Clone(s.Entries)
+	before := snapshot(t, s)
 	for name, tc := range map[string]struct {
 		want []netip.Addr
 		kind error
 	}{
 		"taken":            {addrs("10.0.0.9"), errdefs.ErrExists},
 		"gateway":          {addrs("10.0.0.1"), errdefs.ErrInvalid},
+		"excluded":         {addrs("10.0.0.20"), errdefs.ErrInvalid},
 		"outside":          {addrs("10.0.1.9"), errdefs.ErrInvalid},
 		"two of one set":   {addrs("10.0.0.10", "10.0.0.11"), errdefs.ErrInvalid},
 		"second one taken": {addrs("10.0.0.10", "fd00::9"), errdefs.ErrExists},
 	} {
-		if _, err := s.Assign(sets, tc.want, entry("b"), all); !errors.Is(err, tc.kind) {
+		if _, err := s.Assign(p, tc.want, entry("b")); !errors.Is(err, tc.kind) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if !slices.Equal(s.Entries, before) {
-			t.Errorf("%s: a failed assignment changed the state to %v", name, s.Entries)
+		if after := snapshot(t, s); !slices.Equal(after, before) {
+			t.Errorf("%s: a failed assignment changed the entries to %v", name, after)
 		}
+	}
+	if _, err := s.Assign(p, nil, entry("a")); !errors.Is(err, errdefs.ErrExists) {
+		t.Errorf("a second time: %v", err)
+	}
+	if _, err := s.Assign(p, nil, entry(strings.Repeat("x", MaxID+1))); !errors.Is(err, errdefs.ErrInvalid) {
+		t.Errorf("long ID: %v", err)
 	}
 }
 
@@ -143,132 +269,93 @@ func TestCheckSets(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := CheckSets([]Set{{a}, {v6}}); err != nil {
-		t.Error(err)
-	}
+	testutil.Must(t, CheckSets([]Set{{a}, {v6}}))
 }
 
-func sample() *State {
-	return &State{
-		Last: []netip.Addr{netip.MustParseAddr("10.0.0.3"), {}},
-		Entries: []Entry{
-			{Addr: netip.MustParseAddr("10.0.0.2"), Owner: Owner{"c1", "eth0"}, Netns: `/run/a "b" c` + "\n", Inode: 4026531840},
-			{Addr: netip.MustParseAddr("fd00::2"), Owner: Owner{"c1", "eth0"}},
-			{Addr: netip.MustParseAddr("10.0.0.3"), Owner: Owner{"c2", "net1"}},
-		},
+func TestABootFreesEverything(t *testing.T) {
+	s, p := newStore(t), pool(t, "10.0.0.0/29")
+	p.Cooldown = time.Hour // of another boot's clock
+	for i := range 5 {
+		wantAssigned(t, s, p, podEntry(fmt.Sprint("c", i), fmt.Sprint("pod", i)), fmt.Sprint("10.0.0.", i+2))
 	}
+	s.boot = "another"
+	if have, err := s.Of(owner("c1")); err != nil || len(have) > 0 {
+		t.Fatalf("c1 has %v, %v", have, err)
+	}
+	wantAssigned(t, s, p, podEntry("c1", "pod1"), "10.0.0.3")
+	wantAssigned(t, s, p, podEntry("c9", "pod9"), "10.0.0.2")
 }
 
-func sameAddr(a, b netip.Addr) bool { return a == b }
-
-func TestFileSurvivesOnlyItsBoot(t *testing.T) {
-	data := encode(sample(), "boot-1")
-	got, err := decode(data, "boot-1")
-	if diff := cmp.Diff(sample(), got, cmp.Comparer(sameAddr)); err != nil || diff != "" {
-		t.Errorf("%v %s", err, diff)
-	}
-	got, err = decode(data, "boot-2")
-	if diff := cmp.Diff(&State{}, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
-		t.Errorf("another boot: %v %s", err, diff)
-	}
-}
-
-// However short the file was cut, that is noticed, and no entry that is whole gets lost or changed.
-func TestFileCutAnywhere(t *testing.T) {
-	data := encode(sample(), "boot-1")
-	for n := range data {
-		got, err := decode(data[:n], "boot-1")
-		if !errors.Is(err, errdefs.ErrDataLoss) {
-			t.Fatalf("cut to %d bytes: %v, %+v", n, err, got)
+// What a power cut has left of an earlier boot's file keeps nobody from getting an address.
+func TestADamagedFileOfAnEarlierBootIsVoid(t *testing.T) {
+	for name, damage := range map[string]func([]byte) []byte{
+		"header": func(data []byte) []byte { data[60] ^= 1; return data },
+		"entry":  func(data []byte) []byte { data[len(data)-lineSize*slotsLeast] ^= 1; return data },
+		"end":    func(data []byte) []byte { return data[:pageSize] },
+	} {
+		s, p := newStore(t), pool(t, "10.0.0.0/30")
+		wantAssigned(t, s, p, entry("a"), "10.0.0.2")
+		data, err := os.ReadFile(s.path())
+		testutil.Must(t, err)
+		testutil.Must(t, os.WriteFile(s.path(), damage(data), 0o600))
+		if _, err := s.Assign(p, nil, entry("b")); !errors.Is(err, errdefs.ErrDataLoss) {
+			t.Errorf("%s, same boot: %v", name, err)
 		}
-		whole := max(0, strings.Count(string(data[:n]), "\n")-2)
-		if len(got.Entries) != whole {
-			t.Fatalf("cut to %d bytes: %d entries, %d lines are whole", n, len(got.Entries), whole)
-		}
+		s.boot = "another"
+		wantAssigned(t, s, p, entry("b"), "10.0.0.2")
 	}
 }
 
 func TestStoreRepairsOnlyWhatItCanExplain(t *testing.T) {
-	dir := t.TempDir()
-	s, err := Open(dir, "net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sets := []Set{{mustRange(t, "10.0.0.0/24", "", "", "")}}
+	s, p := newStore(t), pool(t, "10.0.0.0/24")
 	for _, id := range []string{"a", "b", "c"} {
-		if _, err := s.Assign(sets, nil, entry(id)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := s.Assign(p, nil, entry(id))
+		testutil.Must(t, err)
 	}
-	path := filepath.Join(dir, "net", "allocations")
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, info.Size()-3); err != nil {
-		t.Fatal(err)
-	}
-	owner := func(id string) Owner { return entry(id).Owner }
-	if _, err := s.Assign(sets, nil, entry("d")); !errors.Is(err, errdefs.ErrDataLoss) {
+	h := table{header: header{slots: slotsLeast}}
+	testutil.Must(t, os.Truncate(s.path(), h.slotAt(3)-3)) // in the midst of c's
+	if _, err := s.Assign(p, nil, entry("d")); !errors.Is(err, errdefs.ErrDataLoss) || !strings.Contains(err.Error(), s.path()) {
 		t.Errorf("Assign: %v", err)
 	}
-	if err := s.Free(sets); !errors.Is(err, errdefs.ErrDataLoss) {
+	if err := s.Free(p); !errors.Is(err, errdefs.ErrDataLoss) {
 		t.Errorf("Free: %v", err)
 	}
-	if err := s.Release(owner("a")); err != nil {
-		t.Errorf("Release: %v", err)
+	if _, err := s.Of(owner("a")); !errors.Is(err, errdefs.ErrDataLoss) {
+		t.Errorf("Of: %v", err)
 	}
+	testutil.Must(t, s.Release(owner("a")))
 	if err := s.GC(map[Owner]bool{owner("a"): true, owner("c"): true}); !errors.Is(err, errdefs.ErrDataLoss) {
 		t.Errorf("GC with an owner that was cut off: %v", err)
 	}
-	if err := s.GC(map[Owner]bool{owner("b"): true}); err != nil {
-		t.Errorf("GC: %v", err)
+	testutil.Must(t, s.GC(map[Owner]bool{owner("b"): true}))
+	if have, err := s.Of(owner("b")); err != nil || !slices.Equal(have, addrs("10.0.0.3")) {
+		t.Errorf("b has %v, %v", have, err)
 	}
-	given, err := s.Assign(sets, nil, entry("d"))
-	if err != nil || given[0].Addr.String() != "10.0.0.5" {
-		t.Errorf("Assign after the repair: %v, %v", given, err)
-	}
-	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+	wantAssigned(t, s, p, entry("d"), "10.0.0.2")
+	wantAssigned(t, s, p, entry("e"), "10.0.0.4")
+	if left, err := os.ReadDir(filepath.Dir(s.path())); err != nil || len(left) != 1 {
 		t.Errorf("files %v, %v", left, err)
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	f.Add(encode(sample(), "boot"))
-	f.Add([]byte("berth-allocations 1 boot 0\nlast\n"))
-	f.Add([]byte("berth-allocations 1 boot 1\nlast -\n10.0.0.2 a b 0 \"\"\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := decode(data, "boot")
-		if s == nil {
-			t.Fatal("no state")
-		}
-		if err != nil {
-			return
-		}
-		again, err := decode(encode(s, "boot"), "boot")
-		if diff := cmp.Diff(s, again, cmp.Comparer(sameAddr), cmpopts.EquateEmpty()); err != nil || diff != "" {
-			t.Fatalf("%v %s", err, diff)
-		}
-	})
-}
-
-func BenchmarkAssignRelease(b *testing.B) {
-	s, err := Open(b.TempDir(), "net")
-	if err != nil {
-		b.Fatal(err)
-	}
-	sets := []Set{{mustRange(b, "10.0.0.0/16", "", "", "")}}
-	for i := range 250 {
-		if _, err := s.Assign(sets, nil, entry(fmt.Sprint("c", i))); err != nil {
-			b.Fatal(err)
+// A file of a later program is left alone, and does not keep containers from being removed.
+func TestAnotherFormatIsLeftAlone(t *testing.T) {
+	s, p := newStore(t), pool(t, "10.0.0.0/24")
+	wantAssigned(t, s, p, entry("a"), "10.0.0.2")
+	data, err := os.ReadFile(s.path())
+	testutil.Must(t, err)
+	text, _ := unseal(slices.Delete(slices.Clone(data[:pageSize]), markAt, markAt+1))
+	page := seal(fmt.Appendf(nil, "%-*s", markAt, strings.Replace(text, " "+fileFormat+" ", " 99 ", 1)))
+	copy(data, slices.Insert(page, markAt, ' '))
+	testutil.Must(t, os.WriteFile(s.path(), data, 0o600))
+	_, assignErr := s.Assign(p, nil, entry("b"))
+	for _, err := range []error{assignErr, s.GC(nil)} {
+		if !errors.Is(err, errdefs.ErrNotSupported) || !strings.Contains(err.Error(), "99") {
+			t.Errorf("got %v", err)
 		}
 	}
-	for b.Loop() {
-		if _, err := s.Assign(sets, nil, entry("x")); err != nil {
-			b.Fatal(err)
-		}
-		if err := s.Release(entry("x").Owner); err != nil {
-			b.Fatal(err)
-		}
+	testutil.Must(t, s.Release(owner("a")))
+	if now, err := os.ReadFile(s.path()); err != nil || !slices.Equal(now, data) {
+		t.Errorf("the file was changed, %v", err)
 	}
 }

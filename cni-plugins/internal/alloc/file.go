@@ -1,139 +1,226 @@
 package alloc
 
 import (
-	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
-	"net/netip"
-	"strconv"
-	"strings"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+	"syscall"
+	"time"
 
+	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-// The file is text, one record a line:
-//
-//	berth-allocations 1 BOOT-ID NUMBER-OF-ENTRIES
-//	last ADDRESS|- …
-//	ADDRESS CONTAINER-ID IFNAME INODE "NETNS"
-const (
-	fileMagic = "berth-allocations"
-	fileMax   = 64 << 20 // bytes
-	setsMax   = 1024
-)
+// freedLong is when what an earlier boot left counts as freed, in seconds since boot.
+const freedLong = math.MinInt32
 
-// encode writes a state. Container ids and interface names hold no blanks: the plugin frame checked them.
-func encode(s *State, boot string) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s 1 %s %d\nlast", fileMagic, boot, len(s.Entries))
-	for _, a := range s.Last {
-		if a.IsValid() {
-			fmt.Fprintf(&b, " %s", a)
+// update locks the network's folder and calls f with its table, or with what is wrong with the file. If there is neither a file nor
+// something to make one of, and none is to be made, it does nothing.
+func (s *Store) update(make bool, f func(t *table, damage error) error) (err error) {
+	if !make && !s.exists() {
+		return nil
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("make folder for allocations: %w", err)
+	}
+	lock, err := lockDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("lock allocations: %w", err)
+	}
+	cu := cleanup.Make(&err)
+	defer cu.Clean()
+	cu.Add(lock.Close)
+	// What a process left that was killed while it wrote. Nobody else writes, so it is nobody's.
+	if err := os.Remove(s.draft()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove an unfinished record of allocations: %w", err)
+	}
+	t, damage, err := s.load()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.f.Close()) }()
+	return f(t, damage)
+}
+
+// exists tells whether there is a file, or something to make one of.
+func (s *Store) exists() bool {
+	_, err := os.Stat(s.path())
+	return !errors.Is(err, fs.ErrNotExist) || len(formerFiles(s.former)) > 0
+}
+
+// load opens the file and makes it current: a missing one is made, one of an earlier boot is emptied, and what a killed process left
+// half done is undone.
+func (s *Store) load() (t *table, damage, err error) {
+	t, err = s.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = s.takeOver(); err == nil {
+			t, err = s.open()
+		}
+	}
+	void := t != nil && t.boot != "" && t.boot != s.boot // an earlier boot's, which is worth what can be read of it
+	switch {
+	case errors.Is(err, errdefs.ErrNotSupported), errors.Is(err, errdefs.ErrDataLoss) && !void:
+		return t, err, nil
+	case err != nil && !void:
+		return nil, nil, err
+	case !void && !t.marked:
+		return t, nil, nil
+	}
+	list, damage := t.entries()
+	if damage != nil && !void {
+		return t, damage, nil
+	}
+	if err := s.remake(t, settle(list, !void), 0); err != nil {
+		return nil, nil, errors.Join(err, t.f.Close())
+	}
+	return t, nil, nil
+}
+
+// open returns the table also with an error of kind ErrDataLoss or ErrNotSupported.
+func (s *Store) open() (*table, error) {
+	info, err := os.Stat(s.path())
+	if err != nil {
+		return nil, fmt.Errorf("read allocations: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errdefs.FailedPrecondition("read allocations: %s is no regular file; remove it", s.path())
+	}
+	f, err := s.openRW(s.path())
+	if err != nil {
+		return nil, fmt.Errorf("read allocations: %w", err)
+	}
+	t, err := openTable(f)
+	if err != nil && t == nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return t, err
+}
+
+// settle returns what counts of entries that a change was interrupted in, or that are from an earlier boot: an owner that lacks some
+// of its addresses was about to get them, and nobody was told, or about to be freed. After a boot nobody has any, but pods get
+// their addresses back.
+func settle(list []found, current bool) []Entry {
+	have := map[Owner]int{}
+	for _, f := range list {
+		if !f.Free {
+			have[f.Owner]++
+		}
+	}
+	var entries []Entry
+	for _, f := range list {
+		e := f.Entry
+		if !e.Free && (!current || have[e.Owner] != e.Of) {
+			e.free(freedLong)
+		}
+		if !current {
+			e.Freed = freedLong
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// makeRoom sees to it that so many slots are left. If it must make a new file, it forgets the addresses that were freed longest ago.
+func (s *Store) makeRoom(t *table, slots int, pool Pool) error {
+	if int(t.used)+slots <= int(t.slots) {
+		return nil
+	}
+	list, err := t.entries()
+	if err != nil {
+		return err
+	}
+	now, err := s.uptime()
+	if err != nil {
+		return err
+	}
+	return s.remake(t, thin(list, now, pool.Cooldown), slots)
+}
+
+// freedLeast is how many freed addresses are kept in mind even if few are taken.
+const freedLeast = 64
+
+// thin leaves out freed addresses but for those that cool down and the newest, half as many as are taken.
+func thin(list []found, now int64, cooldown time.Duration) []Entry {
+	var entries, freed []Entry
+	for _, f := range list {
+		if f.Free {
+			freed = append(freed, f.Entry)
 		} else {
-			b.WriteString(" -")
+			entries = append(entries, f.Entry)
 		}
 	}
-	b.WriteByte('\n')
-	for _, e := range s.Entries {
-		fmt.Fprintf(&b, "%s %s %s %d %s\n", e.Addr, e.Owner.ContainerID, e.Owner.IfName, e.Inode, strconv.Quote(e.Netns))
-	}
-	return b.Bytes()
-}
-
-// decode reads a file. A file of another boot gives an empty state. With an error of kind ErrDataLoss the state holds the
-// entries that are whole.
-func decode(data []byte, boot string) (*State, error) {
-	s := &State{}
-	lines := strings.Split(string(data), "\n")
-	want, current, err := decodeHeader(lines[0], boot)
-	if err != nil {
-		return s, err
-	}
-	if !current {
-		return s, nil
-	}
-	if len(lines) < 3 {
-		return s, damaged("its end is missing")
-	}
-	if lines[len(lines)-1] != "" {
-		err = damaged("its end is missing")
-	}
-	last, lastErr := decodeLast(lines[1])
-	if lastErr != nil {
-		return s, lastErr
-	}
-	s.Last = last
-	seen := map[netip.Addr]bool{}
-	for _, line := range lines[2 : len(lines)-1] {
-		e, lineErr := decodeEntry(line)
-		if lineErr == nil && seen[e.Addr] {
-			lineErr = damaged("address %s is in it twice", e.Addr)
+	slices.SortStableFunc(freed, func(a, b Entry) int { return cmp.Compare(b.Freed, a.Freed) })
+	for i, e := range freed {
+		if i < freedLeast+len(entries)/2 || time.Duration(now-e.Freed)*time.Second < cooldown {
+			entries = append(entries, e)
 		}
-		if lineErr != nil {
-			return s, lineErr
+	}
+	return entries
+}
+
+// remake replaces the file by one with these entries and so many slots left. On an error the table is as before.
+func (s *Store) remake(t *table, entries []Entry, room int) error {
+	if err := s.create(t.header, entries, room); err != nil {
+		return err
+	}
+	fresh, err := s.open()
+	if err != nil {
+		return err
+	}
+	old := t.f
+	*t = *fresh
+	return old.Close()
+}
+
+// create makes a file of entries, with room for half as many again, and gives it its name when it is whole.
+func (s *Store) create(h header, entries []Entry, room int) (err error) {
+	h.boot, h.slots = s.boot, slotsLeast
+	for int(h.slots) < len(entries)+max(len(entries)/2, slotsLeast/2, room) {
+		h.slots *= 2
+	}
+	if h.slots > slotsMost {
+		return errdefs.New(errdefs.ErrExhausted, "record allocations: %s would hold more than %d addresses", s.path(), slotsMost)
+	}
+	data, size, err := image(h, entries)
+	if err != nil {
+		return err
+	}
+	cu := cleanup.Make(&err)
+	defer cu.Clean()
+	cu.Add(func() error { return os.Remove(s.draft()) })
+	if err := os.WriteFile(s.draft(), data, 0o600); err != nil {
+		return fmt.Errorf("record allocations: %w", err)
+	}
+	if err := os.Truncate(s.draft(), size); err != nil {
+		return fmt.Errorf("record allocations: %w", err)
+	}
+	if err := os.Rename(s.draft(), s.path()); err != nil {
+		return fmt.Errorf("record allocations: %w", err)
+	}
+	cu.Release()
+	return nil
+}
+
+// lockDir waits for the lock, which goes away with the file or its process.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func flock(f *os.File) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
+			return err
 		}
-		seen[e.Addr] = true
-		s.Entries = append(s.Entries, e)
 	}
-	if err == nil && len(s.Entries) != want {
-		err = damaged("it has %d entries instead of %d", len(s.Entries), want)
-	}
-	return s, err
-}
-
-func decodeHeader(line, boot string) (entries int, current bool, err error) {
-	f := strings.Split(line, " ")
-	if len(f) != 4 || f[0] != fileMagic {
-		return 0, false, damaged("its first line is %.80q", line)
-	}
-	if f[1] != "1" {
-		return 0, false, errdefs.New(errdefs.ErrNotSupported, "it has format %.20q, this program knows 1", f[1])
-	}
-	n, err := strconv.ParseUint(f[3], 10, 31)
-	if err != nil {
-		return 0, false, damaged("its first line is %.80q", line)
-	}
-	return int(n), f[2] == boot, nil
-}
-
-func decodeLast(line string) ([]netip.Addr, error) {
-	f := strings.Split(line, " ")
-	if f[0] != "last" || len(f) > setsMax {
-		return nil, damaged("its second line is %.80q", line)
-	}
-	var last []netip.Addr
-	for _, text := range f[1:] {
-		var a netip.Addr
-		if text != "-" {
-			var err error
-			if a, err = netip.ParseAddr(text); err != nil {
-				return nil, damaged("its second line is %.80q", line)
-			}
-		}
-		last = append(last, a)
-	}
-	return last, nil
-}
-
-func decodeEntry(line string) (Entry, error) {
-	f := strings.SplitN(line, " ", 5)
-	if len(f) != 5 || f[1] == "" || f[2] == "" {
-		return Entry{}, damaged("it has the line %.200q", line)
-	}
-	addr, err := netip.ParseAddr(f[0])
-	if err != nil || addr.Zone() != "" || addr.Is4In6() {
-		return Entry{}, damaged("it has the line %.200q", line)
-	}
-	inode, err := strconv.ParseUint(f[3], 10, 64)
-	if err != nil {
-		return Entry{}, damaged("it has the line %.200q", line)
-	}
-	path, err := strconv.Unquote(f[4])
-	if err != nil {
-		return Entry{}, damaged("it has the line %.200q", line)
-	}
-	return Entry{Addr: addr, Owner: Owner{ContainerID: f[1], IfName: f[2]}, Netns: path, Inode: inode}, nil
-}
-
-func damaged(format string, args ...any) error {
-	return errdefs.New(errdefs.ErrDataLoss, format, args...)
 }

@@ -2,7 +2,9 @@ package alloc
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
+	"time"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -16,6 +18,13 @@ type Range struct {
 
 // Set is a list of ranges of one address family, from which an attachment gets one address.
 type Set []Range
+
+// Pool is what a network gives addresses from, and how: one address of each set to an attachment.
+type Pool struct {
+	Sets     []Set
+	Exclude  []netip.Prefix // never given, whoever asks
+	Cooldown time.Duration  // for which a freed address is kept from all but the pod that had it
+}
 
 // NewRange fills in what is not given: everything but the network address, the gateway and the IPv4 broadcast address.
 func NewRange(subnet netip.Prefix, first, last, gateway netip.Addr) (Range, error) {
@@ -73,6 +82,52 @@ func (r Range) usable(a netip.Addr) bool {
 	return a != r.Gateway && a != r.Subnet.Addr() && (a.Is6() || a != lastAddr(r.Subnet))
 }
 
+// excluded returns the excluded block that an address is in.
+func (p Pool) excluded(a netip.Addr) (netip.Prefix, bool) {
+	for _, block := range p.Exclude {
+		if block.Contains(a) {
+			return block, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// usable tells whether an address of a range may be a container's.
+func (p Pool) usable(r Range, a netip.Addr) bool {
+	_, excluded := p.excluded(a)
+	return r.usable(a) && !excluded
+}
+
+// candidates goes through the usable addresses of a set, from the one after last to the end and on from the beginning, so that a freed
+// address rests as long as the set has others. It leaps over excluded blocks, which may be half of an IPv6 subnet.
+func (p Pool) candidates(set Set, last netip.Addr) iter.Seq[Assignment] {
+	start := 0
+	for i, r := range set {
+		if r.Contains(last) {
+			start = i
+		}
+	}
+	return func(yield func(Assignment) bool) {
+		for i := range len(set) + 1 { // the first range twice: after last, then before it
+			r := set[(start+i)%len(set)]
+			a := r.First
+			if i == 0 && r.Contains(last) {
+				a = last.Next()
+			}
+			for a.IsValid() && r.Contains(a) {
+				if block, skip := p.excluded(a); skip {
+					a = lastAddr(block).Next()
+					continue
+				}
+				if r.usable(a) && !yield(Assignment{Addr: a, Range: r}) {
+					return
+				}
+				a = a.Next()
+			}
+		}
+	}
+}
+
 // String implements fmt.Stringer.
 func (r Range) String() string { return fmt.Sprintf("%s-%s", r.First, r.Last) }
 
@@ -84,6 +139,21 @@ func (s Set) Find(a netip.Addr) (Range, bool) {
 		}
 	}
 	return Range{}, false
+}
+
+// Check refuses a pool with a set whose addresses are all excluded, or a gateway's.
+func (p Pool) Check() error {
+	for i, set := range p.Sets {
+		some := false
+		for range p.candidates(set, netip.Addr{}) {
+			some = true
+			break
+		}
+		if !some {
+			return errdefs.Invalid("range set %d has no address that could be given: %v", i, set)
+		}
+	}
+	return nil
 }
 
 // CheckSets refuses empty sets, sets that mix address families, and ranges that overlap.

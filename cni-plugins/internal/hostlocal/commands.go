@@ -1,12 +1,12 @@
 package hostlocal
 
 import (
-	"errors"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
-	"syscall"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -36,11 +36,11 @@ func Add(r *plugin.Request) (*current.Result, error) {
 			return nil, err
 		}
 	}
-	entry := alloc.Entry{Owner: owner(r), Netns: r.Netns}
+	entry := alloc.Entry{Owner: owner(r), Netns: r.Netns, Pod: podKey(r)}
 	if entry.Inode, err = inode(r); err != nil {
 		return nil, err
 	}
-	given, err := store.Assign(c.Sets, c.Want, entry)
+	given, err := store.Assign(c.Pool, c.Want, entry)
 	if err != nil {
 		return nil, fmt.Errorf("network %s: %w", r.Config.Name, err)
 	}
@@ -102,7 +102,7 @@ func Status(r *plugin.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Free(c.Sets); err != nil {
+	if err := store.Free(c.Pool); err != nil {
 		return errdefs.New(errdefs.ErrUnavailable, "network %s: %w", r.Config.Name, err)
 	}
 	return nil
@@ -113,7 +113,7 @@ func open(r *plugin.Request) (Config, *alloc.Store, error) {
 	if err != nil {
 		return Config{}, nil, err
 	}
-	store, err := alloc.Open(c.DataDir, r.Config.Name)
+	store, err := alloc.Open(c.DataDir, c.FormerDir, r.Config.Name)
 	return c, store, err
 }
 
@@ -121,20 +121,23 @@ func owner(r *plugin.Request) alloc.Owner {
 	return alloc.Owner{ContainerID: r.ContainerID, IfName: r.IfName}
 }
 
+// podKey stands for one interface of the pod that CNI_ARGS name, which is the same when the pod is made anew; "" if they name none.
+// The names themselves may be longer than the store has room for.
+func podKey(r *plugin.Request) string {
+	namespace, name := r.Args["K8S_POD_NAMESPACE"], r.Args["K8S_POD_NAME"]
+	if namespace == "" || name == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(namespace + "/" + name + "/" + r.IfName))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
 // inode identifies the namespace of the container; 0 when it has none.
 func inode(r *plugin.Request) (uint64, error) {
 	if r.NS == nil {
 		return 0, nil
 	}
-	info, err := r.NS.File().Stat()
-	if err != nil {
-		return 0, fmt.Errorf("identify the network namespace: %w", err)
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, errors.ErrUnsupported
-	}
-	return st.Ino, nil
+	return r.NS.Inode()
 }
 
 func sameAddr(ip *current.IPConfig, a netip.Addr) bool {

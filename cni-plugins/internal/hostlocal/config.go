@@ -2,9 +2,11 @@ package hostlocal
 
 import (
 	"encoding/json"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -13,16 +15,26 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-// DefaultDataDir is on a file system that a reboot empties, as the allocations are void then.
-const DefaultDataDir = "/run/berth/cni/ipam"
+const (
+	// DefaultDataDir is on a file system that a reboot empties, as the allocations are void then.
+	DefaultDataDir = "/run/berth/cni/ipam"
 
-const rangesMax = 1024 // in one configuration, the checks of which are quadratic
+	// formerDataDir is that of the CNI project's host-local; what it has recorded is taken over.
+	formerDataDir = "/var/lib/cni/networks"
+)
+
+const (
+	rangesMax   = 1024             // in one configuration, the checks of which are quadratic
+	excludeMax  = 1024             // each is compared with each address that is looked at
+	cooldownMax = 7 * 24 * 60 * 60 // seconds
+)
 
 // Config is a checked configuration.
 type Config struct {
 	DataDir    string
+	FormerDir  string // where the CNI project's host-local would have its files
 	ResolvConf string // "" = none
-	Sets       []alloc.Set
+	Pool       alloc.Pool
 	Routes     []*types.Route
 	Want       []netip.Addr // asked for by CNI_ARGS, args or the ips capability
 }
@@ -40,6 +52,8 @@ type wireIPAM struct {
 	DataDir    string         `json:"dataDir"`
 	ResolvConf string         `json:"resolvConf"`
 	Ranges     [][]wireRange  `json:"ranges"`
+	Exclude    []string       `json:"exclude"`
+	Cooldown   int64          `json:"cooldown"`
 }
 
 type wireConfig struct {
@@ -65,24 +79,79 @@ func ParseConfig(data []byte, args map[string]string) (Config, error) {
 	if w.IPAM == nil {
 		return Config{}, errdefs.Invalid("the configuration has no ipam section")
 	}
-	c := Config{DataDir: w.IPAM.DataDir, ResolvConf: w.IPAM.ResolvConf, Routes: w.IPAM.Routes}
+	c := Config{DataDir: w.IPAM.DataDir, FormerDir: w.IPAM.DataDir, ResolvConf: w.IPAM.ResolvConf, Routes: w.IPAM.Routes}
 	if c.DataDir == "" {
-		c.DataDir = DefaultDataDir
+		c.DataDir, c.FormerDir = DefaultDataDir, formerDataDir
 	}
 	if !filepath.IsAbs(c.DataDir) || c.ResolvConf != "" && !filepath.IsAbs(c.ResolvConf) {
 		return Config{}, errdefs.Invalid("ipam: dataDir %q and resolvConf %q must be absolute paths", c.DataDir, c.ResolvConf)
 	}
 	for _, r := range c.Routes {
-		if r == nil || r.Dst.IP == nil {
-			return Config{}, errdefs.Invalid("ipam: a route has no dst")
+		if err := checkRoute(r); err != nil {
+			return Config{}, err
 		}
 	}
 	var err error
-	if c.Sets, err = parseSets(w); err != nil {
+	if c.Pool, err = parsePool(w); err != nil {
 		return Config{}, err
 	}
 	c.Want, err = parseWanted(w, args)
 	return c, err
+}
+
+func checkRoute(r *types.Route) error {
+	switch {
+	case r == nil || r.Dst.IP == nil:
+		return errdefs.Invalid("ipam: a route has no dst")
+	case r.GW != nil && (r.GW.To4() == nil) != (r.Dst.IP.To4() == nil):
+		return errdefs.Invalid("ipam: the route to %s has gw %s, which is of the other family", &r.Dst, r.GW)
+	case r.MTU < 0 || r.AdvMSS < 0 || r.Priority < 0 || max(r.MTU, r.AdvMSS, r.Priority) > math.MaxUint32:
+		return errdefs.Invalid("ipam: the route to %s has mtu %d, advmss %d, priority %d; each must be a number of 32 bits", &r.Dst, r.MTU, r.AdvMSS, r.Priority)
+	case r.Table != nil && (*r.Table < 0 || *r.Table > math.MaxUint32):
+		return errdefs.Invalid("ipam: the route to %s has table %d, which is no number of 32 bits", &r.Dst, *r.Table)
+	case r.Scope != nil && (*r.Scope < 0 || *r.Scope > math.MaxUint8):
+		return errdefs.Invalid("ipam: the route to %s has scope %d; scopes go from 0 to 255", &r.Dst, *r.Scope)
+	}
+	return nil
+}
+
+// parsePool also refuses ranges without any address that could be given.
+func parsePool(w wireConfig) (alloc.Pool, error) {
+	sets, err := parseSets(w)
+	if err != nil {
+		return alloc.Pool{}, err
+	}
+	p := alloc.Pool{Sets: sets, Cooldown: time.Duration(w.IPAM.Cooldown) * time.Second}
+	if w.IPAM.Cooldown < 0 || w.IPAM.Cooldown > cooldownMax {
+		return alloc.Pool{}, errdefs.Invalid("ipam: cooldown %d is not between 0 and %d seconds", w.IPAM.Cooldown, cooldownMax)
+	}
+	if p.Exclude, err = parseExclude(w.IPAM.Exclude); err != nil {
+		return alloc.Pool{}, err
+	}
+	return p, p.Check()
+}
+
+func parseExclude(texts []string) ([]netip.Prefix, error) {
+	if len(texts) > excludeMax {
+		return nil, errdefs.Invalid("ipam: exclude names %d blocks, at most %d are taken", len(texts), excludeMax)
+	}
+	var blocks []netip.Prefix
+	for _, text := range texts {
+		block, err := netip.ParsePrefix(text)
+		if a, addrErr := netip.ParseAddr(text); addrErr == nil && a.Zone() == "" {
+			block, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		switch {
+		case err != nil:
+			return nil, errdefs.Invalid("ipam: exclude: %.80q is neither an address without a zone nor a subnet", text)
+		case block.Addr().Is4In6():
+			return nil, errdefs.Invalid("ipam: exclude: %.80q is an IPv4 address in IPv6 notation", text)
+		case block != block.Masked():
+			return nil, errdefs.Invalid("ipam: exclude: %s has host bits set; its network address is %s", block, block.Masked())
+		}
+		blocks = append(blocks, block)
+	}
+	return blocks, nil
 }
 
 // parseSets joins the ranges of the capability, of the old-style single range and of the list, in that order.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
@@ -21,7 +22,7 @@ func TestParseConfig(t *testing.T) {
 		"other keys": {`{"ipam":{"subnet":"10.0.0.0/24","x":1},"y":2}`, "", "[[10.0.0.1-10.0.0.254]] []"},
 	} {
 		c, err := ParseConfig([]byte(tc.conf), map[string]string{"IP": tc.args})
-		if got := fmt.Sprint(c.Sets, c.Want); err != nil || got != tc.want || c.DataDir != DefaultDataDir {
+		if got := fmt.Sprint(c.Pool.Sets, c.Want); err != nil || got != tc.want || c.DataDir != DefaultDataDir || c.FormerDir != formerDataDir {
 			t.Errorf("%s: %s, %v; want %s", name, got, err, tc.want)
 		}
 	}
@@ -38,6 +39,17 @@ func TestParseConfigRefuses(t *testing.T) {
 		"gateway family":     `{"ipam":{"subnet":"10.0.0.0/24","gateway":"fd00::1"}}`,
 		"relative dataDir":   `{"ipam":{"subnet":"10.0.0.0/24","dataDir":"x"}}`,
 		"relative resolv":    `{"ipam":{"subnet":"10.0.0.0/24","resolvConf":"x"}}`,
+		"exclude":            `{"ipam":{"subnet":"10.0.0.0/24","exclude":["10.0.0"]}}`,
+		"exclude host bits":  `{"ipam":{"subnet":"10.0.0.0/24","exclude":["10.0.0.1/25"]}}`,
+		"exclude mapped":     `{"ipam":{"subnet":"10.0.0.0/24","exclude":["::ffff:10.0.0.1"]}}`,
+		"exclude a zone":     `{"ipam":{"subnet":"fd00::/64","exclude":["fd00::2%x"]}}`,
+		"exclude everything": `{"ipam":{"subnet":"10.0.0.0/30","exclude":["10.0.0.2"]}}`,
+		"cooldown":           `{"ipam":{"subnet":"10.0.0.0/24","cooldown":-1}}`,
+		"long cooldown":      `{"ipam":{"subnet":"10.0.0.0/24","cooldown":604801}}`,
+		"route family":       `{"ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"10.0.0.0/8","gw":"fd00::1"}]}}`,
+		"route mtu":          `{"ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"10.0.0.0/8","mtu":-1}]}}`,
+		"route table":        `{"ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"10.0.0.0/8","table":-1}]}}`,
+		"route scope":        `{"ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"10.0.0.0/8","scope":256}]}}`,
 		"null route":         `{"ipam":{"subnet":"10.0.0.0/24","routes":[null]}}`,
 		"route without dst":  `{"ipam":{"subnet":"10.0.0.0/24","routes":[{"gw":"10.0.0.1"}]}}`,
 		"wanted address":     `{"ipam":{"subnet":"10.0.0.0/24"},"runtimeConfig":{"ips":["x"]}}`,
@@ -49,7 +61,27 @@ func TestParseConfigRefuses(t *testing.T) {
 	}
 }
 
+func TestParseConfigOfThePool(t *testing.T) {
+	c, err := ParseConfig([]byte(`{"ipam":{"subnet":"10.0.0.0/24","exclude":["10.0.0.9","10.0.0.128/25","fd00::/64"],"cooldown":90,"dataDir":"/x"}}`), nil)
+	if got := fmt.Sprint(c.Pool.Exclude, " ", c.Pool.Cooldown, " ", c.DataDir, " ", c.FormerDir); err != nil || got != "[10.0.0.9/32 10.0.0.128/25 fd00::/64] 1m30s /x /x" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestPodKey(t *testing.T) {
+	r := &plugin.Request{IfName: "eth0", Args: map[string]string{"K8S_POD_NAMESPACE": "a", "K8S_POD_NAME": "b"}}
+	key := podKey(r)
+	r.IfName = "eth1"
+	if other := podKey(r); len(key) != 22 || other == key {
+		t.Errorf("%q and %q", key, other)
+	}
+	if key := podKey(&plugin.Request{IfName: "eth0", Args: map[string]string{"K8S_POD_NAME": "b"}}); key != "" {
+		t.Errorf("without a namespace: %q", key)
+	}
+}
+
 func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(`{"ipam":{"subnet":"10.0.0.0/24","exclude":["10.0.0.9","10.0.0.128/25"],"cooldown":90,"routes":[{"dst":"::/0","mtu":1400,"table":5}]}}`), "")
 	f.Add([]byte(`{"ipam":{"ranges":[[{"subnet":"10.0.0.0/24","rangeStart":"10.0.0.5","gateway":"10.0.0.1"}],[{"subnet":"fd00::/64"}]],"routes":[{"dst":"0.0.0.0/0","gw":"1.2.3.4"}]}}`), "10.0.0.9")
 	f.Add([]byte(`{"ipam":{"subnet":"10.0.0.0/30"},"runtimeConfig":{"ipRanges":[[]],"ips":["::1/64"]}}`), "")
 	f.Fuzz(func(t *testing.T, data []byte, ip string) {
@@ -57,7 +89,7 @@ func FuzzParseConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, set := range c.Sets {
+		for _, set := range c.Pool.Sets {
 			for _, r := range set {
 				if !r.Contains(r.First) || !r.Contains(r.Last) {
 					t.Fatalf("range %v does not contain its ends", r)

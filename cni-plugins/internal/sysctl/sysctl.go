@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -28,7 +29,7 @@ func Set(value string, parts ...string) error {
 	if err != nil {
 		return fmt.Errorf("set sysctl: %w", err)
 	}
-	_, err = f.WriteString(value)
+	_, err = f.WriteString(value + "\n") // without it, nothing would be written for an empty list
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("set sysctl to %s: %w", value, err)
 	}
@@ -44,10 +45,8 @@ func SetIfPresent(value string, parts ...string) error {
 }
 
 func join(parts []string) (string, error) {
-	for _, p := range parts {
-		if p == "" || p == "." || p == ".." || strings.ContainsRune(p, '/') {
-			return "", errdefs.Bug("sysctl %q", parts)
-		}
+	if slices.ContainsFunc(parts, isNoName) {
+		return "", errdefs.Bug("sysctl %q", parts)
 	}
 	return filepath.Join(append([]string{"/proc/sys/net"}, parts...)...), nil
 }

@@ -20,7 +20,7 @@ import (
 // where the folder was swapped after it had been looked at, buildah's CVE-2024-11218, podman's CVE-2025-11395 of an imported
 // volume). Each layer here is one that an attacker, or a broken builder, would write. Each ends in an error of the right kind,
 // or in what the table says; nothing outside of the store changes, and nothing is left in it after an error.
-func TestCVE_2021_32760_2025_47290_2024_11218_HostileLayers(t *testing.T) {
+func TestCVE_2021_32760_2024_11218_2025_11395_2025_47290_HostileLayers(t *testing.T) {
 	canary := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(canary, "f"), []byte("alive"), 0o600))
 	must(t, os.Mkdir(filepath.Join(canary, "d"), 0o700))

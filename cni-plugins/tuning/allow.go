@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
+)
+
+// allowListPath is that of the CNI project's plugin: the node's owner says there which sysctls a network configuration may set.
+const allowListPath = "/etc/cni/tuning/allowlist.conf"
+
+const allowListMax = 64 << 10 // bytes
+
+func checkAllowed(list sysctls) error {
+	if len(list) == 0 {
+		return nil
+	}
+	data, err := readAllowList(allowListPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return allowed(data, list)
+}
+
+func readAllowList(path string) (data []byte, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not make us wait
+	if err != nil {
+		return nil, fmt.Errorf("read list of allowed sysctls: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, allowListMax+1))
+	if err != nil {
+		return nil, fmt.Errorf("read list of allowed sysctls: %w", err)
+	}
+	if len(data) > allowListMax {
+		return nil, errdefs.Invalid("list of allowed sysctls %s is larger than %d bytes", path, allowListMax)
+	}
+	return data, nil
+}
+
+// allowed refuses settings that no line of the list matches. A line is a regular expression, found anywhere in the key; those that
+// begin with # are comments. An expression that can't be read is refused: it may be what was to hold something off.
+func allowed(data []byte, list sysctls) error {
+	var patterns []*regexp.Regexp
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		p, err := regexp.Compile(line)
+		if err != nil {
+			return errdefs.Invalid("%s: line %.100q is no regular expression: %w", allowListPath, line, err)
+		}
+		patterns = append(patterns, p)
+	}
+	for _, s := range list {
+		found := false
+		for _, p := range patterns {
+			found = found || p.MatchString(s.Key)
+		}
+		if !found {
+			return errdefs.Invalid("sysctl %s is not allowed on this node; a line of %s must match it", s.Key, allowListPath)
+		}
+	}
+	return nil
+}
