@@ -14,7 +14,7 @@ type chained struct {
 }
 
 func allChained() []chained {
-	return []chained{{"tuning", (*env).tuning}}
+	return []chained{{"tuning", (*env).tuning}, {"bandwidth", (*env).bandwidth}}
 }
 
 // chainedCases ask what all of these have to do, whatever their business is.

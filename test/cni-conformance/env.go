@@ -39,7 +39,7 @@ func (c testCase) run(plugins string) (err error) {
 
 func allCases() []testCase {
 	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases(),
-		chainedCases(), tuningCases(), staticCases())
+		chainedCases(), tuningCases(), staticCases(), bandwidthCases())
 }
 
 // env is the world of one case: a host, the containers on it, and folders.

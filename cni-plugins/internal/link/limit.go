@@ -36,17 +36,21 @@ func SetLimit(h *netlink.Handle, l netlink.Link, limit Limit) error {
 		return nil
 	}
 	rate, burst := limit.Rate/8, limit.Burst/8 // bytes
-	queue := rate*latency/1_000_000 + burst
 	err := h.QdiscReplace(&netlink.Tbf{
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
 		Rate:       rate,
-		Limit:      uint32(min(queue, math.MaxUint32)),
+		Limit:      limit.queue(),
 		Buffer:     uint32(min(ticks(burst, rate), math.MaxUint32)),
 	})
 	if err != nil {
 		return fmt.Errorf("limit %s to %d bit/s: %w", l.Attrs().Name, limit.Rate, err)
 	}
 	return nil
+}
+
+// queue is how many bytes may wait.
+func (l Limit) queue() uint32 {
+	return uint32(min(l.Rate/8*latency/1_000_000+l.Burst/8, math.MaxUint32))
 }
 
 // ticks is how long the burst takes at the rate, in the packet scheduler's unit.
