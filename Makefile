@@ -84,10 +84,12 @@ test-vm: build images ## the runtime's tests and a smoke test on pure cgroup v2,
 	@$(GO) run ./test/suite vm
 
 .PHONY: bench
-bench: build images ## figures, beside Debian's containerd where it is installed; BENCH_FLAGS='--json FILE'
+bench: build images ## figures, beside Debian's crun and runc, and its containerd where it is installed; BENCH_FLAGS='--json FILE'
+	@hack/need runc=runc crun=crun
 	@$(GO) build -o build/bin/bench ./test/bench
-	@build/bin/bench $(BENCH_FLAGS)
+	@PATH=$$PATH:/usr/sbin:/sbin build/bin/bench $(BENCH_FLAGS)
 	@$(GO) test -run '^$$' -bench 'Memory|Quiet|Upgrade|Log' -benchtime 1s ./runtime/keeper
+	@$(GO) test -run '^$$' -bench 'Seccomp' -benchtime 100x ./runtime/container
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s)

@@ -21,16 +21,19 @@ func TestTableComparesBothWays(t *testing.T) {
 	r := Report{Runtimes: []Figures{
 		{Runtime: "berth", PodUp: Percentiles{P50: 10}, PodsPerSecond: 80, MemoryPerPod: 10 << 10},
 		{Runtime: "containerd", PodUp: Percentiles{P50: 100}, PodsPerSecond: 8, MemoryPerPod: 100 << 10},
-	}}
+	}, OCI: []OCIFigures{{Runtime: "berth-oci", Run: Percentiles{P50: 3}}, {Runtime: "crun", Run: Percentiles{P50: 30}}}}
 	var b strings.Builder
-	r.writeTable(&b)
-	if n := strings.Count(b.String(), "10.0 ×"); n != 3 {
-		t.Errorf("want three figures ten times better:\n%s", b.String())
+	r.writeTables(&b)
+	if n := strings.Count(b.String(), "10.0 ×"); n != 4 {
+		t.Errorf("want four figures ten times better:\n%s", b.String())
 	}
 }
 
 func TestMemoryIsRead(t *testing.T) {
 	if n, err := pss(os.Getpid()); err != nil || n <= 0 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := processPeak(os.Getpid()); err != nil || n < 1<<20 {
 		t.Errorf("%d, %v", n, err)
 	}
 	parents, names, err := processTable()

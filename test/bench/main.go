@@ -1,8 +1,8 @@
 // Command bench measures what a node feels: pods up and down, commands, pods per second, memory per idle pod, a large pull. It
 // measures berth, and Debian's containerd with runc in the same run where it is installed, over the same interface with the same
-// images from the same registry.
+// images from the same registry. Then it measures berth-oci beside Debian's crun and runc, in turn with the same bundle.
 //
-//	bench [--runs N] [--json FILE] [--only berth|containerd] [--no-pull]
+//	bench [--runs N] [--json FILE] [--only berth|containerd|oci] [--no-pull]
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 		flag.IntVar(&o.runs, "runs", 30, "how often each latency is measured")
 		flag.IntVar(&o.pods, "pods", 60, "pods of the memory figure and of the rate")
 		flag.StringVar(&o.json, "json", "build/bench.json", "file of the figures")
-		flag.StringVar(&o.only, "only", "", "measure one runtime only")
+		flag.StringVar(&o.only, "only", "", "measure this alone: berth, containerd or oci")
 		flag.BoolVar(&o.noPull, "no-pull", false, "leave out the large pull")
 		flag.Parse()
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -49,15 +49,32 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
+	report := newReport(o)
+	if o.only != "oci" {
+		if report.Runtimes, err = measureCRI(ctx, o); err != nil {
+			return err
+		}
+	}
+	if o.only == "" || o.only == "oci" {
+		if report.OCI, err = measureOCI(ctx, o); err != nil {
+			return fmt.Errorf("measure OCI runtimes: %w", err)
+		}
+	}
+	report.Load += " to " + loadAverage()
+	report.writeTables(os.Stdout)
+	return report.writeJSON(o.json)
+}
+
+// measureCRI measures CRI servers.
+func measureCRI(ctx context.Context, o options) (list []Figures, err error) {
 	reg, err := serve(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, reg.Close()) }()
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
-		return err
+		return nil, err
 	}
-	report := newReport(o)
 	for _, name := range []string{"berth", "containerd"} {
 		if o.only != "" && o.only != name {
 			continue
@@ -68,12 +85,11 @@ func run(ctx context.Context, o options) (err error) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("measure %s: %w", name, err)
+			return nil, fmt.Errorf("measure %s: %w", name, err)
 		}
-		report.Runtimes = append(report.Runtimes, figures)
+		list = append(list, figures)
 	}
-	report.writeTable(os.Stdout)
-	return report.writeJSON(o.json)
+	return list, nil
 }
 
 // serve starts a registry with the test images and, unless left out, the large one.

@@ -42,7 +42,9 @@ type Report struct {
 	Kernel   string
 	CPUs     int
 	Runs     int
+	Load     string // of the machine, before and after
 	Runtimes []Figures
+	OCI      []OCIFigures
 }
 
 func newReport(o options) *Report {
@@ -50,7 +52,17 @@ func newReport(o options) *Report {
 	if err != nil {
 		kernel = []byte("unknown")
 	}
-	return &Report{Time: time.Now().UTC(), Kernel: strings.TrimSpace(string(kernel)), CPUs: runtime.NumCPU(), Runs: o.runs}
+	return &Report{Time: time.Now().UTC(), Kernel: strings.TrimSpace(string(kernel)), CPUs: runtime.NumCPU(), Runs: o.runs, Load: loadAverage()}
+}
+
+// loadAverage returns how many processes wanted to run in the last minute (proc_loadavg(5)).
+func loadAverage() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	load, _, _ := strings.Cut(string(data), " ")
+	return load
 }
 
 func (r *Report) writeJSON(path string) error {
@@ -59,6 +71,16 @@ func (r *Report) writeJSON(path string) error {
 		return err
 	}
 	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+func (r *Report) writeTables(w io.Writer) {
+	fmt.Fprintf(w, "Linux %s, %d CPUs, load %s, %d runs\n", r.Kernel, r.CPUs, r.Load, r.Runs)
+	if len(r.Runtimes) > 0 {
+		r.writeTable(w)
+	}
+	if len(r.OCI) > 0 {
+		r.writeOCI(w)
+	}
 }
 
 // writeTable prints a line per figure and a column per runtime, and how many times better the first is than the second.
@@ -103,5 +125,21 @@ func (r *Report) writeTable(w io.Writer) {
 	if err := t.Flush(); err != nil {
 		fmt.Fprintln(w, err)
 	}
-	fmt.Fprintf(w, "Linux %s, %d CPUs, %d runs\n%s", r.Kernel, r.CPUs, r.Runs, &buf)
+	fmt.Fprint(w, &buf)
+}
+
+// writeOCI prints a line per OCI runtime, and how many times better the first is.
+func (r *Report) writeOCI(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "OCI runtime\trun true, ms (p50 p90 p99)\t\tpeak memory, KiB")
+	for _, f := range r.OCI {
+		ratio := ""
+		if f.Runtime != r.OCI[0].Runtime {
+			ratio = fmt.Sprintf("%.1f ×", f.Run.P50/r.OCI[0].Run.P50)
+		}
+		fmt.Fprintf(t, "%s\t%.1f %.1f %.1f\t%s\t%d\n", f.Runtime, f.Run.P50, f.Run.P90, f.Run.P99, ratio, f.Memory>>10)
+	}
+	if err := t.Flush(); err != nil {
+		fmt.Fprintln(w, err)
+	}
 }
