@@ -146,7 +146,7 @@ func TestCrash(t *testing.T) {
 			if err := s.Prepare(t.Context(), "key", img.ID); err != nil { // also after it began before the crash
 				t.Error(err)
 			}
-			if f, err := s.Mount(t.Context(), "key", nil); err != nil || f.Close() != nil {
+			if f, err := s.Mount(t.Context(), "key", snapshot.As{}); err != nil || f.Close() != nil {
 				t.Error(err)
 			}
 			if err := errors.Join(s.Remove(t.Context(), img.ID), s.Discard(t.Context(), "key")); err != nil {
@@ -162,7 +162,7 @@ func checkUsable(t *testing.T, s *imagestore.Store, img imagestore.Image) {
 	if err := s.Prepare(t.Context(), "check", img.ID); err != nil {
 		t.Fatal(err)
 	}
-	f, err := s.Mount(t.Context(), "check", nil)
+	f, err := s.Mount(t.Context(), "check", snapshot.As{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -79,8 +80,8 @@ func (s *Store) make(ctx context.Context, key string, wanted use) (err error) {
 }
 
 // Mount returns a fresh detached mount of a prepared snapshot; also after a restart, but only one at a time. The caller
-// closes it. With a user namespace, files have the owners that it maps those of the image to.
-func (s *Store) Mount(ctx context.Context, key string, users *os.File) (*os.File, error) {
+// closes it. With a user namespace in as, files have the owners that it maps those of the image to.
+func (s *Store) Mount(ctx context.Context, key string, as snapshot.As) (*os.File, error) {
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -89,12 +90,12 @@ func (s *Store) Mount(ctx context.Context, key string, users *os.File) (*os.File
 	if v, there := s.uses.get(key); !there || !v.Writable {
 		return nil, errdefs.NotFound("mount snapshot %.40q: there is none", key)
 	}
-	return s.driver.Mount(ctx, key, users)
+	return s.driver.Mount(ctx, key, as)
 }
 
-// View returns a read-only detached mount of an image. Use [Store.Retain] first to keep its layers while it's mounted. A
-// user namespace is as for Mount.
-func (s *Store) View(ctx context.Context, imageID string, users *os.File) (*os.File, error) {
+// View returns a read-only detached mount of an image. Use [Store.Retain] first to keep its layers while it's mounted. What
+// as says is as for Mount.
+func (s *Store) View(ctx context.Context, imageID string, as snapshot.As) (*os.File, error) {
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func (s *Store) View(ctx context.Context, imageID string, users *os.File) (*os.F
 	if err := s.refs.hold(ctx, m.Layers); err != nil {
 		return nil, fmt.Errorf("view image %s: %w", m.ID, err)
 	}
-	f, err := s.driver.View(ctx, m.Layers, users)
+	f, err := s.driver.View(ctx, m.Layers, as)
 	return f, errors.Join(err, s.refs.drop(ctx, m.Layers))
 }
 

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-runtime/berth/imagestore"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
@@ -75,7 +76,7 @@ func TestPullMountRemove(t *testing.T) {
 			if err := s.Prepare(t.Context(), "c1", img.ID); err != nil {
 				t.Fatal(err)
 			}
-			f, err := s.Mount(t.Context(), "c1", nil)
+			f, err := s.Mount(t.Context(), "c1", snapshot.As{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +262,7 @@ func TestLayersStayWhileInUse(t *testing.T) {
 	if keys, err := s.Keys(ctx); err != nil || cmp.Diff([]string{"r", "w"}, keys) != "" {
 		t.Error(keys, err)
 	}
-	f, err := s.Mount(ctx, "w", nil)
+	f, err := s.Mount(ctx, "w", snapshot.As{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +281,7 @@ func TestView(t *testing.T) {
 	h.push("a", "latest", image{layers: [][]byte{tarOf(t, "x=1")}})
 	s, _ := open(t, t.TempDir())
 	img := pull(t, s, h.addr+"/a")
-	f, err := s.View(t.Context(), img.ID, nil)
+	f, err := s.View(t.Context(), img.ID, snapshot.As{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +400,7 @@ func TestUnknownNames(t *testing.T) {
 	if err := s.Remove(t.Context(), "busybox"); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Mount(t.Context(), "no", nil); !errors.Is(err, errdefs.ErrNotFound) {
+	if _, err := s.Mount(t.Context(), "no", snapshot.As{}); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Error(err)
 	}
 	if err := s.Prepare(t.Context(), "../x", "busybox"); !errors.Is(err, errdefs.ErrInvalid) {

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/berth-runtime/berth/cri-server/spec"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/runtime/container"
@@ -77,7 +78,8 @@ func (m *Manager) prepareContainer(ctx context.Context, p *podEntry, c *containe
 	if users != nil {
 		defer func() { err = errors.Join(err, users.Close()) }()
 	}
-	root, err := m.cfg.Images.Mount(ctx, rec.ID, users)
+	as := snapshot.As{Users: users, Label: m.labels(m.recordOf(p), rec).Files}
+	root, err := m.cfg.Images.Mount(ctx, rec.ID, as)
 	if err != nil {
 		return fmt.Errorf("mount the container's root: %w", err)
 	}
@@ -85,7 +87,7 @@ func (m *Manager) prepareContainer(ctx context.Context, p *podEntry, c *containe
 	if err := m.settleContainer(&rec, m.recordOf(p).Config, root); err != nil {
 		return err
 	}
-	views, err := m.openViews(ctx, rec, users)
+	views, err := m.openViews(ctx, rec, as)
 	cu.Add(func() error { return closeAll(views) })
 	if err != nil {
 		return err
@@ -99,6 +101,9 @@ func (m *Manager) prepareContainer(ctx context.Context, p *podEntry, c *containe
 		return err
 	}
 	if err := m.cfg.Machine.Confine(ctx, s.Process.ApparmorProfile); err != nil {
+		return err
+	}
+	if err := m.labelFiles(ctx, in, as.Label); err != nil {
 		return err
 	}
 	if missing := spec.MissingCapabilities(rec.Config, m.host.Capabilities); len(missing) > 0 {
@@ -136,13 +141,13 @@ func (m *Manager) settleContainer(r *containerRecord, pod spec.PodConfig, root *
 }
 
 // openViews mounts the images that the container has as volumes. What it returns is the caller's, also with an error.
-func (m *Manager) openViews(ctx context.Context, r containerRecord, users *os.File) (map[string]*os.File, error) {
+func (m *Manager) openViews(ctx context.Context, r containerRecord, as snapshot.As) (map[string]*os.File, error) {
 	views := map[string]*os.File{}
 	for i, mount := range r.Config.Mounts {
 		if mount.Image == nil {
 			continue
 		}
-		view, err := m.openView(ctx, viewKey(r.ID, i), mount, users)
+		view, err := m.openView(ctx, viewKey(r.ID, i), mount, as)
 		if err != nil {
 			return views, fmt.Errorf("mount image %s on %s: %w", mount.Image.Image, mount.ContainerPath, err)
 		}
@@ -158,11 +163,11 @@ func (m *Manager) openViews(ctx context.Context, r containerRecord, users *os.Fi
 // viewKey names the use of an image by a volume, for the image store.
 func viewKey(id string, mount int) string { return id + "-image" + strconv.Itoa(mount) }
 
-func (m *Manager) openView(ctx context.Context, key string, mount spec.Mount, users *os.File) (*os.File, error) {
+func (m *Manager) openView(ctx context.Context, key string, mount spec.Mount, as snapshot.As) (*os.File, error) {
 	if err := m.cfg.Images.Retain(ctx, key, mount.Image.Resolved); err != nil {
 		return nil, err
 	}
-	view, err := m.cfg.Images.View(ctx, mount.Image.Resolved, users)
+	view, err := m.cfg.Images.View(ctx, mount.Image.Resolved, as)
 	if err != nil || mount.ImageSubPath == "" {
 		return view, err
 	}

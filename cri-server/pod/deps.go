@@ -11,6 +11,7 @@ import (
 	"github.com/berth-runtime/berth/cri-server/spec"
 	"github.com/berth-runtime/berth/cri-server/stats"
 	"github.com/berth-runtime/berth/imagestore"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/netns"
 	"github.com/berth-runtime/berth/runtime/cgroup"
 	"github.com/berth-runtime/berth/runtime/container"
@@ -23,8 +24,8 @@ type Images interface {
 	Resolve(ctx context.Context, refOrID string) (imagestore.Image, error)
 	Prepare(ctx context.Context, key, imageID string) error
 	Retain(ctx context.Context, key, imageID string) error
-	Mount(ctx context.Context, key string, users *os.File) (*os.File, error)
-	View(ctx context.Context, imageID string, users *os.File) (*os.File, error)
+	Mount(ctx context.Context, key string, as snapshot.As) (*os.File, error)
+	View(ctx context.Context, imageID string, as snapshot.As) (*os.File, error)
 	ProbeMapping(users *os.File) error // why owners can't be mapped
 	Discard(ctx context.Context, key string) error
 	Usage(ctx context.Context, key string) (imagestore.Usage, error)
@@ -92,12 +93,13 @@ type Machine interface {
 	MountShm(path string, size int64) error
 	Unmount(path string) error // all that is mounted there; nothing is fine
 	Subtree(mount *os.File, path string) (*os.File, error)
-	PauseRoot() (*os.File, error) // a detached mount with the pause program in it
+	PauseRoot(label string) (*os.File, error) // a detached mount with the pause program in it
 	Devices(ctx context.Context, list []spec.Device) ([]spec.DeviceNode, error)
 	AllDevices(ctx context.Context) ([]spec.DeviceNode, error)
 	PrepareSource(ctx context.Context, m spec.Mount) (string, error)
 	CopyUp(root *os.File, path, target string, uid, gid int) error // who owns what the image does not have
 	User(root *os.File, user string) (spec.User, error)
-	Confine(ctx context.Context, profile string) error // by an AppArmor profile, that of the spec
+	Confine(ctx context.Context, profile string) error     // by an AppArmor profile, that of the spec
+	Relabel(ctx context.Context, path, label string) error // SELinux, of all that is below
 	Seccomp(path string) (*specs.LinuxSeccomp, error)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-runtime/berth/cri-server/spec"
 	"github.com/berth-runtime/berth/cri-server/stats"
 	"github.com/berth-runtime/berth/imagestore"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/netns"
 	"github.com/berth-runtime/berth/runtime/cgroup"
@@ -49,15 +50,16 @@ func (f fakeImages) Retain(ctx context.Context, key, _ string) error {
 	return f.w.do(ctx, "retain image", func() { f.w.held["layer "+key] = true })
 }
 
-func (f fakeImages) Mount(ctx context.Context, _ string, _ *os.File) (*os.File, error) {
+func (f fakeImages) Mount(ctx context.Context, _ string, as snapshot.As) (*os.File, error) {
+	f.w.label("root", as.Label)
 	if err := f.w.step(ctx, "mount root"); err != nil {
 		return nil, err
 	}
 	return f.w.root()
 }
 
-func (f fakeImages) ProbeMapping(*os.File) error                              { return nil }
-func (f fakeImages) View(context.Context, string, *os.File) (*os.File, error) { return f.w.root() }
+func (f fakeImages) ProbeMapping(*os.File) error                                 { return nil }
+func (f fakeImages) View(context.Context, string, snapshot.As) (*os.File, error) { return f.w.root() }
 
 func (f fakeImages) Discard(ctx context.Context, key string) error {
 	return f.w.do(ctx, "discard layer", func() { delete(f.w.held, "layer "+key) })
@@ -151,7 +153,7 @@ func (f fakeNamespaces) Dial(context.Context, string, int32) (Conn, error) {
 type fakeMachine struct{ w *world }
 
 func (f fakeMachine) Host(context.Context) (spec.Host, error) {
-	return spec.Host{Hostname: "node", Capabilities: []string{"CAP_KILL"}}, nil
+	return spec.Host{Hostname: "node", Capabilities: []string{"CAP_KILL"}, SELinux: f.w.selinux}, nil
 }
 
 func (f fakeMachine) BootID() (string, error) { return f.w.bootID, nil }
@@ -168,11 +170,16 @@ func (f fakeMachine) Subtree(mount *os.File, _ string) (*os.File, error) {
 	return os.Open(mount.Name())
 }
 
-func (f fakeMachine) PauseRoot() (*os.File, error) { return f.w.root() }
+func (f fakeMachine) PauseRoot(string) (*os.File, error) { return f.w.root() }
 
 func (f fakeMachine) Devices(context.Context, []spec.Device) ([]spec.DeviceNode, error) {
 	return nil, nil
 }
+func (f fakeMachine) Relabel(ctx context.Context, path, label string) error {
+	f.w.label(path, label)
+	return f.w.step(ctx, "relabel")
+}
+
 func (f fakeMachine) Confine(context.Context, string) error { return nil }
 
 func (f fakeMachine) AllDevices(context.Context) ([]spec.DeviceNode, error) { return nil, nil }

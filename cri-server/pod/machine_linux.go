@@ -162,7 +162,7 @@ func (linux) Unmount(path string) error {
 }
 
 // PauseRoot makes what a pause process is made of.
-func (linux) PauseRoot() (*os.File, error) { return pause.Root() }
+func (linux) PauseRoot(label string) (*os.File, error) { return pause.Root(label) }
 
 // User looks a user up in the root of an image. An unknown one is a mistake of who asked for it, or of the image.
 func (linux) User(root *os.File, user string) (spec.User, error) {

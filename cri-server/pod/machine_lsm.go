@@ -21,6 +21,11 @@ func confinement(h *spec.Host) error {
 	return nil
 }
 
+// Relabel labels the files of a container.
+func (linux) Relabel(ctx context.Context, path, label string) error {
+	return lsm.Relabel(ctx, path, label)
+}
+
 // Confine makes sure that a container can be put under an AppArmor profile: berth's own is loaded when it is missing,
 // another one must be there. Without this the container would fail at its start, and say less about the reason.
 func (linux) Confine(ctx context.Context, profile string) error {

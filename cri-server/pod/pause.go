@@ -2,7 +2,6 @@ package pod
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -42,13 +41,13 @@ func (m *Manager) startPause(ctx context.Context, p *podEntry, again bool) error
 			return fmt.Errorf("clear what is left of the pause process: %w", err)
 		}
 	}
-	root, err := m.cfg.Machine.PauseRoot()
-	if err != nil {
-		return fmt.Errorf("make the root of the pause process: %w", err)
-	}
 	s, err := m.pauseSpec(rec)
 	if err != nil {
-		return errors.Join(err, root.Close())
+		return err
+	}
+	root, err := m.cfg.Machine.PauseRoot(s.Linux.MountLabel)
+	if err != nil {
+		return fmt.Errorf("make the root of the pause process: %w", err)
 	}
 	o := container.CreateOptions{ID: rec.ID, Root: root, Spec: s}
 	if err := m.cfg.Runtime.Create(ctx, o); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/berth-runtime/berth/cri-server/pod"
 	"github.com/berth-runtime/berth/cri-server/spec"
 	"github.com/berth-runtime/berth/imagestore"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/internal/testutil"
@@ -180,7 +181,7 @@ func (p *probeImages) Retain(ctx context.Context, key, image string) error {
 	return p.Prepare(ctx, key, image)
 }
 
-func (p *probeImages) Mount(_ context.Context, _ string, users *os.File) (_ *os.File, err error) {
+func (p *probeImages) Mount(_ context.Context, _ string, as snapshot.As) (_ *os.File, err error) {
 	tmpfs, err := sys.Fsopen("tmpfs")
 	if err != nil {
 		return nil, err
@@ -202,7 +203,7 @@ func (p *probeImages) Mount(_ context.Context, _ string, users *os.File) (_ *os.
 	}
 	errs = append(errs, os.Symlink("file", at+"vol/sub/link"), os.Chown(at+"vol/sub/file", 33, 44), os.Chmod(at+"vol", 0o777|os.ModeSticky))
 	errs = append(errs, os.WriteFile(at+"bin/probe", p.probe, 0o755))
-	if users != nil { // as the image store's mapped mounts show it
+	if as.Users != nil { // as the image store's mapped mounts show it
 		errs = append(errs, filepath.WalkDir(at+".", func(path string, _ fs.DirEntry, err error) error {
 			return errors.Join(err, os.Lchown(path, mappedUID, mappedGID))
 		}))
@@ -210,8 +211,8 @@ func (p *probeImages) Mount(_ context.Context, _ string, users *os.File) (_ *os.
 	return root, errors.Join(errs...)
 }
 
-func (p *probeImages) View(ctx context.Context, _ string, users *os.File) (*os.File, error) {
-	root, err := p.Mount(ctx, "", users)
+func (p *probeImages) View(ctx context.Context, _ string, as snapshot.As) (*os.File, error) {
+	root, err := p.Mount(ctx, "", as)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type world struct {
 	ignoring map[string]bool        // processes that ignore signals but SIGKILL
 	exits    chan container.ExitEvent
 	bootID   string
+	selinux  bool              // the machine has it
+	labels   map[string]string // of files, and of "root"
 }
 
 func newWorld(t *testing.T) *world {
@@ -39,6 +41,7 @@ func newWorld(t *testing.T) *world {
 		t: t, dir: t.TempDir(), held: map[string]bool{}, fail: map[string]error{}, gates: map[string]chan struct{}{},
 		signals: map[string][]syscall.Signal{}, ends: map[string]client.Exit{}, ignoring: map[string]bool{},
 		exits: make(chan container.ExitEvent, 100), bootID: "boot-1",
+		labels: map[string]string{},
 	}
 }
 
@@ -73,6 +76,14 @@ func (w *world) unrecovered() *Manager {
 		}
 	})
 	return m
+}
+
+func (w *world) label(file, label string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if label != "" {
+		w.labels[file] = label
+	}
 }
 
 func (w *world) root() (*os.File, error) { return os.Open(w.dir) }

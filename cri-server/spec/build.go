@@ -43,6 +43,7 @@ func linuxPart(in Input) (*specs.Linux, error) {
 	}
 	out := &specs.Linux{
 		Namespaces: ns, Resources: resources, CgroupsPath: in.Cgroup, RootfsPropagation: rootPropagation(in.Container),
+		MountLabel: SELinuxLabels(in.Host, in.PodID, in.Pod, in.Container).Files,
 	}
 	if err := joinUsers(out, in.Pod, in.Paths.UserNS); err != nil {
 		return nil, err

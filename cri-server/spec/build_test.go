@@ -288,18 +288,6 @@ func TestExecProcess(t *testing.T) {
 	}
 }
 
-func TestRelabelingIsRefusedOnlyWhereThereAreLabels(t *testing.T) {
-	in := plain()
-	in.Container.Mounts = []spec.Mount{{ContainerPath: "/a", HostPath: "/b", SELinuxRelabel: true}}
-	if _, err := spec.Build(in); err != nil {
-		t.Fatal(err)
-	}
-	in.Host.SELinux = true
-	if _, err := spec.Build(in); !errors.Is(err, errdefs.ErrNotSupported) {
-		t.Fatalf("got %v, want ErrNotSupported", err)
-	}
-}
-
 // FuzzBuild feeds whatever a client may send: what is accepted must be safe to hand to the kernel.
 func FuzzBuild(f *testing.F) {
 	seed, err := json.Marshal(plain().Container)

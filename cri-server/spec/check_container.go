@@ -36,7 +36,7 @@ func CheckHost(h Host, c ContainerConfig) error {
 	if _, err := apparmor(c.Security, h.AppArmor); err != nil {
 		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	return checkRelabeling(h, c)
+	return nil
 }
 
 func checkSecurity(_ PodConfig, c ContainerConfig) error {
@@ -51,13 +51,13 @@ func checkSecurity(_ PodConfig, c ContainerConfig) error {
 	if err := checkCapabilities(c.Security.Capabilities); err != nil {
 		return err
 	}
-	if c.Security.Privileged {
-		return nil // CRI: privileged implies that none of the following confines
-	}
-	if err := checkSeccomp(c.Security.Seccomp); err != nil {
+	if err := checkSELinux(c.Security.SELinux); err != nil {
 		return err
 	}
-	return checkSELinux(c.Security.SELinux)
+	if c.Security.Privileged {
+		return nil // CRI: privileged implies that what follows does not confine
+	}
+	return checkSeccomp(c.Security.Seccomp)
 }
 
 func profileName(s *SecurityProfile) string {
@@ -65,13 +65,6 @@ func profileName(s *SecurityProfile) string {
 		return "RuntimeDefault"
 	}
 	return "Localhost " + s.Ref
-}
-
-func checkSELinux(s *SELinux) error {
-	if s != nil && *s != (SELinux{}) {
-		return errdefs.NotSupported("SELinux label %s:%s:%s:%s: berth can't set SELinux labels yet", s.User, s.Role, s.Type, s.Level)
-	}
-	return nil
 }
 
 // checkLog keeps the log inside the pod's log folder: the path is written to by root.

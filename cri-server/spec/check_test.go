@@ -34,7 +34,17 @@ func TestWhatIsRefusedOfAContainer(t *testing.T) {
 		{"seccomp of a privileged one", nil, "", func(c *spec.ContainerConfig) {
 			c.Security.Privileged, c.Security.Seccomp = true, &spec.SecurityProfile{}
 		}},
-		{"SELinux", errdefs.ErrNotSupported, "SELinux", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{Level: "s0"} }},
+		{"SELinux", nil, "", func(c *spec.ContainerConfig) {
+			c.Security.SELinux = &spec.SELinux{User: "system_u", Role: "system_r", Type: "my.app_t", Level: "s0-s0:c1.c5,c7"}
+		}},
+		{"SELinux type of two", errdefs.ErrInvalid, "SELinux type", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{Type: "a_t:s0"} }},
+		{"SELinux user with a line break", errdefs.ErrInvalid, "SELinux user", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{User: "a\n"} }},
+		{"SELinux role that ends the option", errdefs.ErrInvalid, "SELinux role", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{Role: `a",b`} }},
+		{"SELinux level", errdefs.ErrInvalid, "SELinux level", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{Level: "s0,c1"} }},
+		{"SELinux level, privileged", errdefs.ErrInvalid, "SELinux level", func(c *spec.ContainerConfig) {
+			c.Security.Privileged, c.Security.SELinux = true, &spec.SELinux{Level: "x"}
+		}},
+		{"SELinux type without end", errdefs.ErrInvalid, "too long", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{Type: strings.Repeat("a", 201)} }},
 		{"SELinux without a label", nil, "", func(c *spec.ContainerConfig) { c.Security.SELinux = &spec.SELinux{} }},
 		{"user namespace of its own", errdefs.ErrInvalid, "another user namespace", func(c *spec.ContainerConfig) { c.Security.Namespaces.User = &spec.UserNamespace{} }},
 		{"the host's user namespace", nil, "", func(c *spec.ContainerConfig) {

@@ -20,17 +20,6 @@ func checkMounts(p PodConfig, c ContainerConfig) error {
 	return nil
 }
 
-// checkRelabeling refuses relabeling where there are labels. Elsewhere it means nothing: clients ask for it on every
-// host.
-func checkRelabeling(h Host, c ContainerConfig) error {
-	for _, m := range c.Mounts {
-		if m.SELinuxRelabel && h.SELinux {
-			return errdefs.NotSupported("mount %s asks for SELinux relabeling: berth can't set SELinux labels yet", m.ContainerPath)
-		}
-	}
-	return nil
-}
-
 func checkMount(m Mount) error {
 	if err := checkPath("mount path", m.ContainerPath); err != nil {
 		return err

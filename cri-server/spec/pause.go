@@ -30,18 +30,20 @@ func Pause(podID string, p PodConfig, paths Paths, cgroup, program string, file 
 		low := -998 // as the kubelet protects a pod's own process: with it, all containers would die
 		score = &low
 	}
+	labels := SELinuxLabels(h, podID, p, ContainerConfig{})
 	s := &specs.Spec{
 		Version: specs.Version,
 		Process: &specs.Process{
 			Args: []string{program}, Cwd: "/", NoNewPrivileges: true, OOMScoreAdj: score,
 			User:         specs.User{UID: user, GID: user},
-			Capabilities: &specs.LinuxCapabilities{},
+			Capabilities: &specs.LinuxCapabilities{}, SelinuxLabel: labels.Process,
 		},
 		Root:        &specs.Root{Path: "rootfs", Readonly: true},
 		Annotations: map[string]string{"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": podID},
 		Linux: &specs.Linux{
 			Namespaces: list, CgroupsPath: path.Join("/", cgroup), Seccomp: pauseSeccomp(p.Security.Seccomp, file),
-			Resources: &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
+			MountLabel: labels.Files,
+			Resources:  &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 		},
 	}
 	return s, joinUsers(s.Linux, p, paths.UserNS)

@@ -131,6 +131,7 @@ func process(in Input) (*specs.Process, error) {
 		Capabilities:    capabilities(sec, in.Host.Capabilities),
 		NoNewPrivileges: sec.NoNewPrivs,
 		ApparmorProfile: profile,
+		SelinuxLabel:    SELinuxLabels(in.Host, in.PodID, in.Pod, in.Container).Process,
 		Rlimits:         rlimits(in.Host),
 	}
 	if r := in.Container.Resources; r != nil {

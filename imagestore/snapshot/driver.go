@@ -40,11 +40,11 @@ type Driver interface {
 	// Mount returns a new detached mount (an O_PATH-like file for move_mount) of a snapshot. The caller closes it; a
 	// mount that was never attached ends with its last file. It may be called again after the first mount is gone,
 	// also after a crash of the caller; two mounts of one key at the same time are the caller's mistake.
-	// With a user namespace the layers show the owners that it maps theirs to, and so does the root of what is written; the
+	// With a user namespace in as, the layers show the owners that it maps theirs to, and so does the root of what is written; the
 	// same one must be given each time. ErrNotSupported if the kernel or the file system can't.
-	Mount(ctx context.Context, key string, users *os.File) (*os.File, error)
-	// View returns a new detached, read-only mount of the layers; users is as for Mount.
-	View(ctx context.Context, layers []digest.Digest, users *os.File) (*os.File, error)
+	Mount(ctx context.Context, key string, as As) (*os.File, error)
+	// View returns a new detached, read-only mount of the layers; as is as for Mount.
+	View(ctx context.Context, layers []digest.Digest, as As) (*os.File, error)
 	// ProbeMapping tells why layers can't be mounted with a user namespace's owners; nil if they can.
 	ProbeMapping(users *os.File) error
 	// Discard removes a snapshot and what was written to it; one that does not exist is fine.
@@ -53,6 +53,12 @@ type Driver interface {
 	Usage(ctx context.Context, key string) (Usage, error)
 	// Keys lists the snapshots in no order.
 	Keys(ctx context.Context) ([]string, error)
+}
+
+// As says how a mount shows the files. The zero value shows them as they are.
+type As struct {
+	Users *os.File // user namespace that maps their owners; nil: none
+	Label string   // SELinux context of all of them, at most 255 bytes; "": their own
 }
 
 // Pending is an unpacked layer that nobody can use yet. Exactly one of Commit and Discard ends it; Discard after

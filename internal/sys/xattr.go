@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -52,3 +53,34 @@ func copyXattrs(from, to int, keep func(name string) bool) error {
 	}
 	return nil
 }
+
+// SetxattrAt sets an extended attribute of the very file that an O_PATH file refers to, be it a link.
+func SetxattrAt(f *os.File, name, value string) error {
+	return withFd(f, func(fd int) error {
+		return retry(func() error { return unix.Setxattr(fdPath(fd), name, []byte(value), 0) })
+	})
+}
+
+// GetxattrAt returns an extended attribute, of at most 4 KiB, of the very file that an O_PATH file refers to, be it a link.
+func GetxattrAt(f *os.File, name string) (value string, err error) {
+	err = withFd(f, func(fd int) error {
+		buf := make([]byte, 4096)
+		n, err := unix.Getxattr(fdPath(fd), name, buf)
+		if err == nil {
+			value = string(buf[:n])
+		}
+		return err
+	})
+	return value, err
+}
+
+// PathOf returns where an open file is, as the caller's mount namespace has it.
+func PathOf(f *os.File) (path string, err error) {
+	err = withFd(f, func(fd int) (err error) {
+		path, err = os.Readlink(fdPath(fd))
+		return err
+	})
+	return path, err
+}
+
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

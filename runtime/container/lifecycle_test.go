@@ -220,7 +220,7 @@ func TestLimits(t *testing.T) {
 		tr := n.newTrial(t)
 		tr.spec.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit}
 		tr.spec.Process.Args = []string{pause.Path}
-		root, err := pause.Root()
+		root, err := pause.Root("")
 		testutil.Must(t, err)
 		tr.opts.Root, tr.spec.Mounts, tr.spec.Linux.MaskedPaths, tr.spec.Linux.ReadonlyPaths = root, nil, nil, nil
 		testutil.Must(t, tr.start())

@@ -21,8 +21,9 @@ import (
 // Path is where the program is in the root that [Root] makes.
 const Path = "/pause"
 
-// Root returns a new detached, read-only mount of a file system with nothing in it but the program. The caller owns it.
-func Root() (_ *os.File, err error) {
+// Root returns a new detached, read-only mount of a file system with nothing in it but the program, all of it with an
+// SELinux context unless that is "". The caller owns it.
+func Root(label string) (_ *os.File, err error) {
 	program, err := Program(runtime.GOARCH)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,11 @@ func Root() (_ *os.File, err error) {
 		return nil, fmt.Errorf("make the root of a pause process: %w", err)
 	}
 	defer func() { err = errors.Join(err, fs.Close()) }()
-	for _, o := range [][2]string{{"mode", "0555"}, {"size", "16k"}, {"nr_inodes", "4"}} {
+	options := [][2]string{{"mode", "0555"}, {"size", "16k"}, {"nr_inodes", "4"}}
+	if label != "" {
+		options = append(options, [2]string{"context", label})
+	}
+	for _, o := range options {
 		if err := fs.SetString(o[0], o[1]); err != nil {
 			return nil, fmt.Errorf("make the root of a pause process: option %s: %w", o[0], err)
 		}

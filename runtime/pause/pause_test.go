@@ -100,7 +100,7 @@ func TestUsesLittleMemory(t *testing.T) {
 
 func TestRootHoldsTheProgramAlone(t *testing.T) {
 	testutil.RequireRoot(t)
-	root, err := pause.Root()
+	root, err := pause.Root("")
 	testutil.Must(t, err)
 	defer root.Close()
 	dir := fmt.Sprintf("/proc/self/fd/%d", root.Fd())
@@ -136,7 +136,7 @@ func TestRootWhileOthersFork(t *testing.T) {
 		})
 	}
 	for range 500 {
-		root, err := pause.Root()
+		root, err := pause.Root("")
 		if err != nil {
 			t.Error(err)
 			break

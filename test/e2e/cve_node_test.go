@@ -182,7 +182,7 @@ func wantClosed(t *testing.T, top string) {
 }
 
 // containerd relabelled a host path that was mounted over a file of its own, so that the container could read it
-// (CVE-2021-43816). berth sets no labels: it would show as a changed one.
+// (CVE-2021-43816). Here it would show as a changed one: where SELinux is off, berth sets none.
 func TestCVE_2021_43816_LabelsOfHostPaths(t *testing.T) {
 	const label, name = "system_u:object_r:shadow_t:s0\x00", "security.selinux"
 	dir := t.TempDir()

@@ -109,7 +109,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	var err error
 	for b.Loop() {
 		part("prepare", func() { testutil.Must(b, d.Prepare(b.Context(), "k", layers)) })
-		part("mount", func() { m, err = d.Mount(b.Context(), "k", nil); testutil.Must(b, err) })
+		part("mount", func() { m, err = d.Mount(b.Context(), "k", snapshot.As{}); testutil.Must(b, err) })
 		root, err := sys.DirOf(m)
 		testutil.Must(b, err)
 		testutil.Must(b, touch(root, "file"))
@@ -117,7 +117,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		part("umount", func() { testutil.Must(b, m.Close()) })
 		part("usage", func() { _, err := d.Usage(b.Context(), "k"); testutil.Must(b, err) })
 		part("discard", func() { testutil.Must(b, d.Discard(b.Context(), "k")) })
-		part("view", func() { m, err = d.View(b.Context(), layers, nil); testutil.Must(b, err) })
+		part("view", func() { m, err = d.View(b.Context(), layers, snapshot.As{}); testutil.Must(b, err) })
 		part("unview", func() { testutil.Must(b, m.Close()) })
 	}
 	for name, t := range parts {

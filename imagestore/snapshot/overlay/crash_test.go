@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/berth-runtime/berth/imagestore/layer"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/internal/testutil"
 )
@@ -54,7 +55,7 @@ func TestCrash(t *testing.T) {
 		if len(layers) != 1 {
 			t.Errorf("round %d: layers %v", round, layers)
 		}
-		m, err := d.View(t.Context(), layers, nil)
+		m, err := d.View(t.Context(), layers, snapshot.As{})
 		must(t, err)
 		if got := list(t, attach(t, m)); got != "f -rw-r--r-- committed\n" {
 			t.Errorf("round %d: the layer holds\n%s", round, got)
@@ -248,7 +249,7 @@ func FuzzUnpack(f *testing.F) {
 		p, err := d.Apply(t.Context(), id, bytes.NewReader(data), limits)
 		if err == nil {
 			must(t, p.Commit(t.Context()))
-			m, err := d.View(t.Context(), []digest.Digest{id}, nil)
+			m, err := d.View(t.Context(), []digest.Digest{id}, snapshot.As{})
 			must(t, err)
 			must(t, m.Close())
 			must(t, d.RemoveLayer(t.Context(), id))

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 )
 
 // TestLayersStack checks OCI's markers through real mounts: what a container sees of three layers.
@@ -17,7 +19,7 @@ func TestLayersStack(t *testing.T) {
 		apply(t, d, tarOf(t, file(".wh.gone", ""), file("etc/b", "b3"), hardlink("etc/b2", "etc/b"), symlink("lnk", "etc/b"))),
 	}
 	must(t, d.Prepare(t.Context(), "k1", layers))
-	m, err := d.Mount(t.Context(), "k1", nil)
+	m, err := d.Mount(t.Context(), "k1", snapshot.As{})
 	must(t, err)
 	path := attach(t, m)
 	want := `etc drwxr-xr-x
@@ -34,7 +36,7 @@ var/x -rw-r--r-- x1
 		t.Errorf("mount shows\n%swant\n%s", got, want)
 	}
 	must(t, os.WriteFile(filepath.Join(path, "var/x"), []byte("mine"), 0o644))
-	v, err := d.View(t.Context(), layers, nil)
+	v, err := d.View(t.Context(), layers, snapshot.As{})
 	must(t, err)
 	if got := list(t, attach(t, v)); got != want {
 		t.Errorf("view shows\n%swant\n%s", got, want)

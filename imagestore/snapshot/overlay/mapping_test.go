@@ -11,6 +11,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
 )
@@ -74,7 +75,7 @@ func TestMappedOwners(t *testing.T) {
 			key := "k-" + string(how)
 			must(t, d.Prepare(t.Context(), key, layers))
 			for range 2 { // also after a restart
-				m, err := d.Mount(t.Context(), key, users)
+				m, err := d.Mount(t.Context(), key, snapshot.As{Users: users})
 				must(t, err)
 				path := attach(t, m)
 				for name, want := range map[string]string{
@@ -126,7 +127,7 @@ func TestMappedOwners(t *testing.T) {
 		})
 	}
 	for _, l := range [][]digest.Digest{layers, layers[:1]} {
-		v, err := d.View(t.Context(), l, users)
+		v, err := d.View(t.Context(), l, snapshot.As{Users: users})
 		must(t, err)
 		if got := owner(t, filepath.Join(attach(t, v), "etc/theirs")); got != "101000:201001" {
 			t.Errorf("a view of %d layers shows %s", len(l), got)

@@ -6,6 +6,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/berth-runtime/berth/imagestore/snapshot"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -43,13 +45,13 @@ func TestMarkers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d, _ := newDriver(t)
 			layers := []digest.Digest{apply(t, d, tarOf(t, lower...)), apply(t, d, tarOf(t, c.upper...))}
-			m, err := d.View(t.Context(), layers, nil)
+			m, err := d.View(t.Context(), layers, snapshot.As{})
 			must(t, err)
 			if diff := cmp.Diff(c.want, list(t, attach(t, m))); diff != "" {
 				t.Errorf("view: %s", diff)
 			}
 			must(t, d.Prepare(t.Context(), "k", layers))
-			m, err = d.Mount(t.Context(), "k", nil)
+			m, err = d.Mount(t.Context(), "k", snapshot.As{})
 			must(t, err)
 			if diff := cmp.Diff(c.want, list(t, attach(t, m))); diff != "" {
 				t.Errorf("mount: %s", diff)

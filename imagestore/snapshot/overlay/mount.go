@@ -10,6 +10,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
@@ -30,6 +31,7 @@ type attachment struct {
 	upper, work *sys.Dir
 	name        string
 
+	label  string     // SELinux context of all files; "": their own
 	users  *os.File   // user namespace whose owners the lower folders show; nil: as they are
 	mapped []*os.File // mounts of them that do
 	tmp    *sys.Dir   // the folder for temporary mounts, as seen from the thread's mount namespace; nil: the driver's
@@ -73,7 +75,7 @@ func (a *attachment) openEmpty(d *Driver) error {
 // Mount mounts a snapshot, writable, with "volatile": what is written is not forced to the disk at unmount, which is
 // right for what does not outlive a reboot. The mount allows set-user-ID programs and device nodes, as a container's root
 // has to; the container's device rules guard the latter.
-func (d *Driver) Mount(_ context.Context, key string, users *os.File) (_ *os.File, err error) {
+func (d *Driver) Mount(_ context.Context, key string, as snapshot.As) (_ *os.File, err error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
@@ -84,7 +86,7 @@ func (d *Driver) Mount(_ context.Context, key string, users *os.File) (_ *os.Fil
 	if info.Boot != d.boot {
 		return nil, errdefs.FailedPrecondition("mount snapshot %s: it was made before the last reboot, which may have cut what was written to it; discard it", key)
 	}
-	a := &attachment{name: key, users: users}
+	a := &attachment{name: key, users: as.Users, label: as.Label}
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	cu.Add(a.close)
@@ -127,20 +129,20 @@ func clearVolatile(work *sys.Dir) error {
 }
 
 // View mounts layers read-only, without set-user-ID programs and devices. A single layer is shown as it is, without
-// overlayfs over it, unless it holds whiteouts.
-func (d *Driver) View(_ context.Context, layers []digest.Digest, users *os.File) (_ *os.File, err error) {
+// overlayfs over it, unless it holds whiteouts or is to have a label.
+func (d *Driver) View(_ context.Context, layers []digest.Digest, as snapshot.As) (_ *os.File, err error) {
 	s, err := d.stack(layers)
 	if err != nil {
 		return nil, fmt.Errorf("view layers: %w", err)
 	}
-	a := &attachment{name: "view", users: users}
+	a := &attachment{name: "view", users: as.Users, label: as.Label}
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	cu.Add(a.close)
 	if err := a.openLower(d, s.lower); err != nil {
 		return nil, fmt.Errorf("view layers: %w", err)
 	}
-	single := len(a.lower) <= 1 && !s.whiteouts
+	single := len(a.lower) <= 1 && !s.whiteouts && as.Label == ""
 	if len(a.lower) == 0 || (len(a.lower) == 1 && !single) { // overlayfs wants two where there is no upper
 		if err := a.openEmpty(d); err != nil {
 			return nil, fmt.Errorf("view layers: %w", err)
@@ -149,7 +151,7 @@ func (d *Driver) View(_ context.Context, layers []digest.Digest, users *os.File)
 	const attr = sys.MountRdonly | sys.MountNodev | sys.MountNosuid
 	var m *os.File
 	if single {
-		m, err = show(a.lower[0], attr, users)
+		m, err = show(a.lower[0], attr, as.Users)
 	} else {
 		m, err = d.mountMapped(a, attr)
 	}
@@ -239,6 +241,11 @@ func configure(c *sys.FSContext, how mounter, a *attachment, attr uint64) (*os.F
 			return nil, fmt.Errorf("set %s=off: %w", feature, err)
 		}
 	}
+	if a.label != "" { // an option of all file systems, which SELinux takes
+		if err := c.SetString("context", a.label); err != nil {
+			return nil, fmt.Errorf("set context=%s: %w", a.label, err)
+		}
+	}
 	m, err := c.Mount("overlay:"+a.name, int(attr))
 	if err != nil {
 		return nil, fmt.Errorf("make the overlay: %w", err)
@@ -293,6 +300,9 @@ func (a *attachment) options() string {
 	}
 	for _, feature := range features {
 		o = append(o, feature+"=off")
+	}
+	if a.label != "" { // in quotes, as levels have commas
+		o = append(o, `context="`+a.label+`"`)
 	}
 	return strings.Join(o, ",")
 }

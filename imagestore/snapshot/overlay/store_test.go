@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-runtime/berth/imagestore/layer"
+	"github.com/berth-runtime/berth/imagestore/snapshot"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
 )
@@ -99,7 +100,7 @@ func TestBadNames(t *testing.T) {
 			t.Errorf("Discard(%q) = %v", key, err)
 		}
 	}
-	if _, err := d.Mount(t.Context(), "none", nil); !errors.Is(err, errdefs.ErrNotFound) {
+	if _, err := d.Mount(t.Context(), "none", snapshot.As{}); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Errorf("Mount of nothing = %v", err)
 	}
 	if _, err := d.Usage(t.Context(), "none"); !errors.Is(err, errdefs.ErrNotFound) {
@@ -109,7 +110,7 @@ func TestBadNames(t *testing.T) {
 	if err := d.Prepare(t.Context(), "k", []digest.Digest{missing}); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Errorf("Prepare on a missing layer = %v", err)
 	}
-	if _, err := d.View(t.Context(), []digest.Digest{missing}, nil); !errors.Is(err, errdefs.ErrNotFound) {
+	if _, err := d.View(t.Context(), []digest.Digest{missing}, snapshot.As{}); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Errorf("View of a missing layer = %v", err)
 	}
 	must(t, d.Prepare(t.Context(), "k", nil))
@@ -180,7 +181,7 @@ func TestManyLayers(t *testing.T) {
 	for _, how := range []mounter{byFile, byPath, byCall} {
 		m, err := func() (*os.File, error) {
 			d.how = how
-			return d.Mount(t.Context(), "k", nil)
+			return d.Mount(t.Context(), "k", snapshot.As{})
 		}()
 		if err != nil && how != byCall {
 			t.Logf("%s is not for this kernel: %v", how, err)
@@ -214,7 +215,7 @@ func TestMountAgain(t *testing.T) {
 		if i == 0 {
 			must(t, d.Prepare(t.Context(), "k", []digest.Digest{apply(t, d, tarOf(t, with0700Root(), file("f", "low")))}))
 		}
-		m, err := d.Mount(t.Context(), "k", nil)
+		m, err := d.Mount(t.Context(), "k", snapshot.As{})
 		must(t, err)
 		path := attach(t, m)
 		if got := statOf(t, path); !strings.HasPrefix(got, "40700 12:34") {
@@ -269,7 +270,7 @@ func TestOneProcess(t *testing.T) {
 func TestRootOnOverlay(t *testing.T) {
 	d, _ := newDriver(t)
 	must(t, d.Prepare(t.Context(), "k", nil))
-	m, err := d.Mount(t.Context(), "k", nil)
+	m, err := d.Mount(t.Context(), "k", snapshot.As{})
 	must(t, err)
 	_, err = Open(t.Context(), Config{Root: filepath.Join(attach(t, m), "store")})
 	if !errors.Is(err, errdefs.ErrNotSupported) || !strings.Contains(err.Error(), "must be on ext4") {
@@ -290,10 +291,10 @@ func TestDamagedRecord(t *testing.T) {
 	d, err = Open(t.Context(), Config{Root: root})
 	must(t, err)
 	defer d.Close()
-	if _, err := d.Mount(t.Context(), "bad", nil); !errors.Is(err, errdefs.ErrDataLoss) {
+	if _, err := d.Mount(t.Context(), "bad", snapshot.As{}); !errors.Is(err, errdefs.ErrDataLoss) {
 		t.Errorf("Mount = %v", err)
 	}
-	m, err := d.Mount(t.Context(), "good", nil)
+	m, err := d.Mount(t.Context(), "good", snapshot.As{})
 	must(t, err)
 	must(t, m.Close())
 	must(t, d.Discard(t.Context(), "bad"))
@@ -309,7 +310,7 @@ func TestReboot(t *testing.T) {
 	d, _ := newDriver(t)
 	must(t, d.Prepare(t.Context(), "k", nil))
 	d.boot = "another"
-	if _, err := d.Mount(t.Context(), "k", nil); !errors.Is(err, errdefs.ErrFailedPrecondition) {
+	if _, err := d.Mount(t.Context(), "k", snapshot.As{}); !errors.Is(err, errdefs.ErrFailedPrecondition) {
 		t.Errorf("Mount after a reboot = %v", err)
 	}
 	must(t, d.Discard(t.Context(), "k"))
