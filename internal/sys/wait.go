@@ -29,10 +29,21 @@ const (
 
 // ReapPidfd reaps the caller's child behind a pidfd (Linux 5.4). It does not wait: ok is false while the child runs. ECHILD:
 // it is not, or no longer, a child of the caller.
-func ReapPidfd(pidfd Raw) (exit ChildExit, ok bool, err error) {
+func ReapPidfd(pidfd Raw) (exit ChildExit, ok bool, err error) { return reap(pidfd, unix.WNOHANG) }
+
+// WaitPidfdFile waits for the end of the caller's child behind a pidfd, in the kernel, and reaps it.
+func WaitPidfdFile(pidfd *os.File) (exit ChildExit, err error) {
+	err = withFd(pidfd, func(fd int) error {
+		exit, _, err = reap(Raw(fd), 0)
+		return err
+	})
+	return exit, err
+}
+
+func reap(pidfd Raw, options int) (exit ChildExit, ok bool, err error) {
 	var info childInfo
 	err = retry(func() error {
-		return unix.Waitid(unix.P_PIDFD, int(pidfd), (*unix.Siginfo)(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOHANG, nil)
+		return unix.Waitid(unix.P_PIDFD, int(pidfd), (*unix.Siginfo)(unsafe.Pointer(&info)), unix.WEXITED|options, nil)
 	})
 	if err != nil || info.pid == 0 {
 		return ChildExit{}, false, err

@@ -118,11 +118,15 @@ func (m *maker) once(cu *cleanup.Stack, hi *hierarchy, path string) error {
 	if err != nil {
 		return err
 	}
+	mine := m.writesOf(hi)
+	if !m.ensure && len(mine) == 0 && !hi.v1CPUSet() && (m.guard == nil || m.guard.hi != hi) { // there is nothing to do in it
+		return errors.Join(m.mkdir(cu, hi, parent, path), parent.Close())
+	}
 	leaf, err := m.child(cu, hi, parent, path)
 	if err := errors.Join(err, parent.Close()); err != nil {
 		return err
 	}
-	err = m.limit(hi, leaf)
+	err = m.limit(hi, leaf, mine)
 	return errors.Join(err, leaf.Close())
 }
 
@@ -201,18 +205,11 @@ func (m *maker) walk(cu *cleanup.Stack, hi *hierarchy, path string) (*sys.Dir, e
 
 // child makes (or, with ensure, opens) the group at path in its parent.
 func (m *maker) child(cu *cleanup.Stack, hi *hierarchy, parent *sys.Dir, path string) (*sys.Dir, error) {
-	name := path[strings.LastIndexByte(path, '/')+1:]
-	err := parent.Mkdir(name, 0o755)
+	name := base(path)
+	err := m.mkdir(cu, hi, parent, path)
 	fresh := err == nil
-	switch {
-	case fresh:
-		cu.Add(func() error { return hi.remove(path) })
-	case errors.Is(err, syscall.EEXIST) && !m.ensure:
-		return nil, errdefs.Exists("it exists already")
-	case gone(err):
-		return nil, fmt.Errorf("make folder %s: %w: %w", name, errParentGone, err)
-	case !errors.Is(err, syscall.EEXIST):
-		return nil, fmt.Errorf("make folder %s: %w", name, err)
+	if err != nil && !(m.ensure && errors.Is(err, errdefs.ErrExists)) {
+		return nil, err
 	}
 	d, err := parent.OpenDir(name)
 	if gone(err) {
@@ -227,6 +224,23 @@ func (m *maker) child(cu *cleanup.Stack, hi *hierarchy, parent *sys.Dir, path st
 		}
 	}
 	return d, nil
+}
+
+func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// mkdir makes the group at path in its parent.
+func (m *maker) mkdir(cu *cleanup.Stack, hi *hierarchy, parent *sys.Dir, path string) error {
+	err := parent.Mkdir(base(path), 0o755)
+	switch {
+	case err == nil:
+		cu.Add(func() error { return hi.remove(path) })
+		return nil
+	case errors.Is(err, syscall.EEXIST):
+		return errdefs.Exists("it exists already")
+	case gone(err):
+		return fmt.Errorf("make folder %s: %w: %w", base(path), errParentGone, err)
+	}
+	return fmt.Errorf("make folder %s: %w", base(path), err)
 }
 
 // remove deletes what an unfinished Create made; a parent that somebody else makes groups in by now (EBUSY) stays.
@@ -261,14 +275,18 @@ func inheritCPUSet(parent, child *sys.Dir, fresh bool) error {
 	return nil
 }
 
-// limit writes the planned files that belong to hi.
-func (m *maker) limit(hi *hierarchy, leaf *sys.Dir) error {
-	var mine []write
+// writesOf returns the planned writes to files of hi.
+func (m *maker) writesOf(hi *hierarchy) (mine []write) {
 	for _, w := range m.writes {
 		if m.host.byController[w.controller] == hi {
 			mine = append(mine, w)
 		}
 	}
+	return mine
+}
+
+// limit sets the limits in hi.
+func (m *maker) limit(hi *hierarchy, leaf *sys.Dir, mine []write) error {
 	if err := run(mine, func(w write) error { return w.choose(leaf).apply(leaf) }); err != nil {
 		return err
 	}

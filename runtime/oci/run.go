@@ -104,6 +104,9 @@ func checkTerminal(spec *specs.Spec, o RunOptions) error {
 // OpenPreserved returns the descriptors 3, 4, … that this process was given to pass on. What else it was given is closed
 // on exec from now on. It must be called before files are opened by others.
 func OpenPreserved(n int) ([]*os.File, error) {
+	if n == 0 {
+		return nil, sys.CloseOnExecFrom(3)
+	}
 	inherited, err := sys.Inherited(3)
 	if err != nil {
 		return nil, fmt.Errorf("look for descriptors to preserve: %w", err)

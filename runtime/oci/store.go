@@ -157,12 +157,19 @@ func (c *container) save() error {
 
 // remove deletes the folder. The record goes last, so that a removal that was killed can be repeated.
 func (c *container) remove() error {
-	for _, name := range []string{startFile, tellFile, configFile} {
-		if err := os.Remove(c.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	for _, name := range []string{startFile, tellFile, configFile, recordFile} {
+		if err := syscall.Unlink(c.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", c.file(name), err)
 		}
 	}
-	return errors.Join(os.RemoveAll(c.dir), c.release())
+	err := syscall.Rmdir(c.dir)
+	if errors.Is(err, syscall.ENOTEMPTY) { // what a killed write has left
+		err = os.RemoveAll(c.dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, c.release())
 }
 
 // spec returns the configuration as it was at create.

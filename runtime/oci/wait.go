@@ -12,6 +12,13 @@ import (
 
 // waitChild waits for a child's end and reaps it.
 func waitChild(ctx context.Context, c fork.Child) (sys.ChildExit, error) {
+	if ctx.Done() == nil { // the thread may wait in the kernel, which saves two rounds through epoll
+		exit, err := sys.WaitPidfdFile(c.Pidfd)
+		if err != nil {
+			err = fmt.Errorf("wait for process %d: %w", c.PID, err)
+		}
+		return exit, err
+	}
 	if err := sys.AwaitPidfd(ctx, c.Pidfd); err != nil {
 		return sys.ChildExit{}, fmt.Errorf("wait for process %d: %w", c.PID, err)
 	}

@@ -1,8 +1,6 @@
 package prepare
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -32,17 +30,15 @@ func ReadFacts(host *cgroup.Host) (plan.Facts, error) {
 		f.HardLimits[name] = limit.Max
 	}
 	var err error
-	if f.LastCap, err = readNumber("/proc/sys/kernel/cap_last_cap"); err != nil {
-		return f, err
-	}
+	f.LastCap = sys.LastCapability()
 	if f.OOMScoreAdj, err = readNumber("/proc/self/oom_score_adj"); err != nil {
 		return f, err
 	}
 	if f.LSM, err = lsm.Detect(); err != nil {
 		return f, err
 	}
-	if f.Caps, err = ownCapabilities(); err != nil {
-		return f, err
+	if f.Caps, err = sys.PermittedCapabilities(); err != nil {
+		return f, fmt.Errorf("read own capabilities: %w", err)
 	}
 	return f, checkRoot()
 }
@@ -77,23 +73,4 @@ func readNumber(path string) (int, error) {
 		return 0, fmt.Errorf("read %s: %w", path, err)
 	}
 	return n, nil
-}
-
-// ownCapabilities returns the permitted set of this process.
-func ownCapabilities() (uint64, error) {
-	data, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "CapPrm:"); ok {
-			set, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
-			if err != nil {
-				return 0, fmt.Errorf("read own capabilities: %w", err)
-			}
-			return set, nil
-		}
-	}
-	return 0, errdefs.Bug("no CapPrm in /proc/self/status")
 }
