@@ -87,10 +87,17 @@ func TestConfigRefusals(t *testing.T) {
 		keys string
 		kind error
 	}{
-		"vlan":              {`"vlan":5`, errdefs.ErrNotSupported},
-		"vlanTrunk":         {`"vlanTrunk":[{"id":5}]`, errdefs.ErrNotSupported},
-		"macspoofchk":       {`"macspoofchk":true`, errdefs.ErrNotSupported},
-		"iptables":          {`"ipMasqBackend":"iptables"`, errdefs.ErrNotSupported},
+		"vlan":              {`"vlan":4095`, errdefs.ErrInvalid},
+		"vlan of a gateway": {`"vlan":1000,"bridge":"twelve-lette","isGateway":true`, errdefs.ErrInvalid},
+		"trunk, no end":     {`"vlanTrunk":[{"minID":5}]`, errdefs.ErrInvalid},
+		"trunk, both forms": {`"vlanTrunk":[{"id":5,"minID":5,"maxID":6}]`, errdefs.ErrInvalid},
+		"trunk, backwards":  {`"vlanTrunk":[{"minID":6,"maxID":5}]`, errdefs.ErrInvalid},
+		"trunk, too high":   {`"vlanTrunk":[{"id":4095}]`, errdefs.ErrInvalid},
+		"trunk with vlan":   {`"vlan":6,"vlanTrunk":[{"minID":5,"maxID":7}]`, errdefs.ErrInvalid},
+		"isolation":         {`"isolation":"some"`, errdefs.ErrNotSupported},
+		"internal, masq":    {`"internal":true,"ipMasq":true`, errdefs.ErrInvalid},
+		"internal, ports":   {`"internal":true,"ipam":{"type":"x"},"runtimeConfig":{"portMappings":[{"hostPort":1,"containerPort":1}]}`, errdefs.ErrInvalid},
+		"backend":           {`"ipMasqBackend":"ipchains"`, errdefs.ErrNotSupported},
 		"aliases":           {`"runtimeConfig":{"aliases":["x"]}`, errdefs.ErrNotSupported},
 		"deviceID":          {`"runtimeConfig":{"deviceID":"0000:00:01.0"}`, errdefs.ErrNotSupported},
 		"bridge name":       {`"bridge":"a/b"`, errdefs.ErrInvalid},

@@ -87,23 +87,56 @@ func checkLinks(conf config, p plan, host, container *netlink.Handle) (netlink.L
 	if err != nil {
 		return nil, err
 	}
-	for _, gw := range p.Bridge.Gateways {
-		if ok, err := link.HasAddr(host, br, gw); err != nil || !ok {
-			return nil, mismatchOr(err, "bridge %s lacks the gateway address %s", conf.Bridge, gw)
-		}
+	if err := checkGateways(p, host); err != nil {
+		return nil, err
 	}
 	port, err := link.Find(host, p.Veth.Host)
 	if err != nil || port.Attrs().MasterIndex != br.Index || !link.IsUp(port) {
 		return nil, mismatchOr(notMissing(err), "host link %s is not an active port of bridge %s", p.Veth.Host, conf.Bridge)
 	}
-	if ok, err := link.HasLimit(host, port, p.Ingress); err != nil || !ok {
-		return nil, mismatchOr(err, "host link %s lacks its rate limit", p.Veth.Host)
+	if err := checkPort(p, host, port); err != nil {
+		return nil, err
 	}
 	end, err := link.Find(container, p.Veth.Container)
 	if err != nil {
 		return nil, mismatchOr(notMissing(err), "interface %s is gone", p.Veth.Container)
 	}
 	return end, nil
+}
+
+// checkGateways looks for the gateway addresses on the bridge, or its link into a VLAN.
+func checkGateways(p plan, host *netlink.Handle) error {
+	if len(p.Bridge.Gateways) == 0 {
+		return nil
+	}
+	name := link.GatewayName(p.Bridge.Name, p.Bridge.Tag)
+	l, err := link.Find(host, name)
+	if err != nil {
+		return mismatchOr(notMissing(err), "gateway link %s is gone", name)
+	}
+	for _, gw := range p.Bridge.Gateways {
+		if ok, err := link.HasAddr(host, l, gw); err != nil || !ok {
+			return mismatchOr(err, "%s lacks the gateway address %s", name, gw)
+		}
+	}
+	return nil
+}
+
+// checkPort checks what ADD gave the port of the bridge.
+func checkPort(p plan, host *netlink.Handle, port netlink.Link) error {
+	if ok, err := link.HasLimit(host, port, p.Ingress); err != nil || !ok {
+		return mismatchOr(err, "host link %s lacks its rate limit", p.Veth.Host)
+	}
+	if ok, err := p.Veth.VLANs.Joined(host, port); err != nil || !ok {
+		return mismatchOr(err, "host link %s is not in its VLANs", p.Veth.Host)
+	}
+	if !p.Veth.CheckMAC {
+		return nil
+	}
+	if ok, err := link.IsLocked(port); err != nil || !ok {
+		return mismatchOr(err, "host link %s passes on frames of any hardware address", p.Veth.Host)
+	}
+	return nil
 }
 
 // checkInside checks what is in the container's namespace. The hardware address is checked only if it was asked for: a plugin later in

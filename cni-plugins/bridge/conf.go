@@ -25,7 +25,11 @@ type config struct {
 	Hairpin, Promisc bool
 	DAD              bool
 	NoInterface      bool // the container's end stays down and without addresses
-	Isolated         bool
+	Isolated         bool // from other isolated ports of the bridge
+	Open             bool // the node routes to other networks of ours
+	Internal         bool // the node routes to no other network
+	CheckMAC         bool
+	VLANs            link.VLANs
 	MAC              net.HardwareAddr // nil = derived from the address
 	Ports            []ports.Mapping
 	Ingress, Egress  link.Limit // towards and from the container
@@ -34,28 +38,38 @@ type config struct {
 }
 
 type wireConfig struct {
-	Bridge                    string          `json:"bridge"`
-	IsGateway                 bool            `json:"isGateway"`
-	IsDefaultGateway          bool            `json:"isDefaultGateway"`
-	ForceAddress              bool            `json:"forceAddress"`
-	IPMasq                    bool            `json:"ipMasq"`
-	IPMasqBackend             string          `json:"ipMasqBackend"`
-	MTU                       int             `json:"mtu"`
-	HairpinMode               bool            `json:"hairpinMode"`
-	PromiscMode               bool            `json:"promiscMode"`
-	Vlan                      int             `json:"vlan"`
-	VlanTrunk                 json.RawMessage `json:"vlanTrunk"`
-	PreserveDefaultVlan       bool            `json:"preserveDefaultVlan"`
-	MacSpoofChk               bool            `json:"macspoofchk"`
-	EnableDAD                 bool            `json:"enabledad"`
-	DisableContainerInterface bool            `json:"disableContainerInterface"`
-	PortIsolation             bool            `json:"portIsolation"`
+	Bridge                    string      `json:"bridge"`
+	IsGateway                 bool        `json:"isGateway"`
+	IsDefaultGateway          bool        `json:"isDefaultGateway"`
+	ForceAddress              bool        `json:"forceAddress"`
+	IPMasq                    bool        `json:"ipMasq"`
+	IPMasqBackend             string      `json:"ipMasqBackend"`
+	MTU                       int         `json:"mtu"`
+	HairpinMode               bool        `json:"hairpinMode"`
+	PromiscMode               bool        `json:"promiscMode"`
+	Vlan                      int         `json:"vlan"`
+	VlanTrunk                 []wireTrunk `json:"vlanTrunk"`
+	PreserveDefaultVlan       bool        `json:"preserveDefaultVlan"`
+	MacSpoofChk               bool        `json:"macspoofchk"`
+	EnableDAD                 bool        `json:"enabledad"`
+	DisableContainerInterface bool        `json:"disableContainerInterface"`
+	PortIsolation             bool        `json:"portIsolation"`
+	ICC                       *bool       `json:"icc"`
+	Isolation                 string      `json:"isolation"`
+	Internal                  bool        `json:"internal"`
 	Args                      struct {
 		CNI struct {
 			MAC string `json:"mac"`
 		} `json:"cni"`
 	} `json:"args"`
 	RuntimeConfig wireRuntime `json:"runtimeConfig"`
+}
+
+// wireTrunk is one VLAN, or those from MinID to MaxID.
+type wireTrunk struct {
+	MinID *int `json:"minID"`
+	MaxID *int `json:"maxID"`
+	ID    *int `json:"id"`
 }
 
 // wireRuntime are the capabilities that the runtime fills in. Those that are only decoded to be refused stand last.
@@ -82,11 +96,12 @@ type wireRuntime struct {
 const (
 	defaultBridge = "cni0"
 	mtuMax        = 65535
+	nameMax       = 15 // IFNAMSIZ without the byte at the end
 )
 
 // parseConfig decodes and checks a configuration. It is pure. Keys whose meaning it knows and does not implement are refused.
 func parseConfig(c plugin.Config, args map[string]string) (config, error) {
-	w := wireConfig{Bridge: defaultBridge}
+	w := wireConfig{Bridge: defaultBridge, PreserveDefaultVlan: true}
 	if err := json.Unmarshal(c.Raw, &w); err != nil {
 		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the bridge configuration: %w", err))
 	}
@@ -96,7 +111,9 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 	conf := config{
 		Bridge: w.Bridge, IsGateway: w.IsGateway || w.IsDefaultGateway, IsDefaultGateway: w.IsDefaultGateway,
 		ForceAddress: w.ForceAddress, IPMasq: w.IPMasq, MTU: w.MTU, Hairpin: w.HairpinMode, Promisc: w.PromiscMode,
-		DAD: w.EnableDAD, NoInterface: w.DisableContainerInterface, Isolated: w.PortIsolation,
+		DAD: w.EnableDAD, NoInterface: w.DisableContainerInterface, Isolated: w.PortIsolation || w.ICC != nil && !*w.ICC,
+		Open: w.Isolation == "none", Internal: w.Internal,
+		CheckMAC: w.MacSpoofChk, VLANs: link.VLANs{Tag: w.Vlan, DropDefault: !w.PreserveDefaultVlan},
 		Ports: w.RuntimeConfig.PortMappings, HasIPAM: c.IPAMType != "",
 	}
 	if b := w.RuntimeConfig.Bandwidth; b != nil {
@@ -107,6 +124,9 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 		conf.DNS = &types.DNS{Nameservers: d.Servers, Search: d.Searches, Options: d.Options}
 	}
 	var err error
+	if conf.VLANs.Trunk, err = parseTrunk(w.VlanTrunk, w.Vlan); err != nil {
+		return config{}, err
+	}
 	if conf.MAC, err = parseMAC(args["MAC"], w.Args.CNI.MAC, w.RuntimeConfig.MAC); err != nil {
 		return config{}, err
 	}
@@ -121,11 +141,8 @@ func refuse(w wireConfig) error {
 		asked bool
 		value any
 	}{
-		{"vlan", w.Vlan != 0, w.Vlan},
-		{"vlanTrunk", given(w.VlanTrunk), string(w.VlanTrunk)},
-		{"preserveDefaultVlan", w.PreserveDefaultVlan, true},
-		{"macspoofchk", w.MacSpoofChk, true},
-		{"ipMasqBackend", w.IPMasqBackend != "" && w.IPMasqBackend != "nftables", w.IPMasqBackend},
+		{"isolation", w.Isolation != "" && w.Isolation != "strict" && w.Isolation != "none", w.Isolation},
+		{"ipMasqBackend", !plugin.KnownBackend(w.IPMasqBackend), w.IPMasqBackend},
 		{"runtimeConfig.aliases", given(rc.Aliases), string(rc.Aliases)},
 		{"runtimeConfig.infinibandGUID", rc.InfinibandGUID != "", rc.InfinibandGUID},
 		{"runtimeConfig.deviceID", rc.DeviceID != "", rc.DeviceID},
@@ -150,9 +167,16 @@ func (c config) check() error {
 	if err := utils.ValidateInterfaceName(c.Bridge); err != nil {
 		return errdefs.Invalid("bridge %q: %s", c.Bridge, err.Msg)
 	}
+	if gateway := link.GatewayName(c.Bridge, c.VLANs.Tag); c.IsGateway && len(gateway) > nameMax {
+		return errdefs.Invalid("bridge %q: the name of its gateway in the VLAN, %s, is longer than %d letters", c.Bridge, gateway, nameMax)
+	}
 	switch {
+	case c.VLANs.Tag < 0 || c.VLANs.Tag > link.MaxVLAN:
+		return errdefs.Invalid("vlan %d is not between 0 and %d", c.VLANs.Tag, link.MaxVLAN)
 	case c.MTU < 0 || c.MTU > mtuMax:
 		return errdefs.Invalid("mtu %d is not between 0 and %d", c.MTU, mtuMax)
+	case c.Internal && (c.IPMasq || len(c.Ports) > 0):
+		return errdefs.Invalid("internal excludes ipMasq and portMappings: nothing of an internal network is reached from outside, nor reaches it")
 	case c.Hairpin && c.Promisc:
 		return errdefs.Invalid("hairpinMode and promiscMode exclude each other")
 	case c.NoInterface && c.HasIPAM:
@@ -164,6 +188,28 @@ func (c config) check() error {
 		return err
 	}
 	return c.Egress.Validate()
+}
+
+// parseTrunk checks the VLANs whose tags a container sees. tag is the one that it is in without a tag.
+func parseTrunk(list []wireTrunk, tag int) ([]link.VLANRange, error) {
+	var out []link.VLANRange
+	for i, w := range list {
+		first, last := w.MinID, w.MaxID
+		switch {
+		case w.ID != nil && first == nil && last == nil:
+			first, last = w.ID, w.ID
+		case w.ID != nil || first == nil || last == nil:
+			return nil, errdefs.Invalid("vlanTrunk[%d]: give either id, or minID and maxID", i)
+		}
+		if *first < 1 || *last < *first || *last > link.MaxVLAN {
+			return nil, errdefs.Invalid("vlanTrunk[%d]: %d to %d is no range of VLANs between 1 and %d", i, *first, *last, link.MaxVLAN)
+		}
+		if *first <= tag && tag <= *last {
+			return nil, errdefs.Invalid("vlanTrunk[%d]: has VLAN %d, which vlan says comes without tags", i, tag)
+		}
+		out = append(out, link.VLANRange{First: uint16(*first), Last: uint16(*last)})
+	}
+	return out, nil
 }
 
 // parseMAC takes the last one that is given: the capability beats the args, which beat CNI_ARGS.

@@ -40,7 +40,8 @@ func gc(r *plugin.Request) (err error) {
 	if len(r.Config.Valid) == 0 {
 		errs = append(errs, link.RemoveIdleBridge(h, conf.Bridge))
 	}
-	idle := func(name string) bool { return name == conf.Bridge && link.IsIdleBridge(h, name) }
+	gateway := link.GatewayName(conf.Bridge, conf.VLANs.Tag)
+	idle := func(name string) bool { return name == gateway && link.IsIdleBridge(h, conf.Bridge) }
 	errs = append(errs, ports.Collect(fw, r.Config.Name, r.Config.Valid, idle))
 	if conf.HasIPAM {
 		delegate, err := ipam.Open(r)

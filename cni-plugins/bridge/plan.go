@@ -37,14 +37,14 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 		mtu = c.MTU
 	}
 	p := plan{
-		Bridge: link.Bridge{Name: c.Bridge, MTU: mtu, Promisc: c.Promisc, Force: c.ForceAddress},
+		Bridge: link.Bridge{Name: c.Bridge, MTU: mtu, Promisc: c.Promisc, Force: c.ForceAddress, VLANs: c.VLANs.Filter(), Tag: c.VLANs.Tag},
 		Veth: link.Veth{
 			Host: link.HostName(r.Config.Name, r.ContainerID, r.IfName), Container: r.IfName, MAC: c.MAC, MTU: mtu,
 			Hairpin:  c.Hairpin || len(c.Ports) > 0, // a pod may use its own published port
-			Isolated: c.Isolated,
+			Isolated: c.Isolated, VLANs: c.VLANs, CheckMAC: c.CheckMAC,
 		},
 		DAD: c.DAD, Up: !c.NoInterface, Ingress: c.Ingress, Egress: c.Egress,
-		Firewall: nft.Attachment{Owner: firewallOwner(r), Link: c.Bridge},
+		Firewall: nft.Attachment{Owner: firewallOwner(r), Link: link.GatewayName(c.Bridge, c.VLANs.Tag), Isolated: !c.Open, Internal: c.Internal, Private: c.Isolated},
 		Result:   &current.Result{Interfaces: []*current.Interface{{Name: c.Bridge}, {}, {Name: r.IfName, Sandbox: r.Netns}}},
 	}
 	p.Result.Interfaces[1].Name = p.Veth.Host

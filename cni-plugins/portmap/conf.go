@@ -42,7 +42,7 @@ func parseConfig(data []byte) (config, error) {
 		asked bool
 		value any
 	}{
-		{"backend", w.Backend != "" && w.Backend != "nftables", w.Backend},
+		{"backend", !plugin.KnownBackend(w.Backend), w.Backend},
 		{"masqAll", w.MasqAll, true},
 		{"conditionsV4", given(w.ConditionsV4), string(w.ConditionsV4)},
 		{"conditionsV6", given(w.ConditionsV6), string(w.ConditionsV6)},

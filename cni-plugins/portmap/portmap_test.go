@@ -16,7 +16,7 @@ func TestConfig(t *testing.T) {
 		`"conditionsV4":[]`:               nil,
 		`"markMasqBit":5`:                 nil,
 		`"externalSetMarkChain":"KUBE"`:   nil,
-		`"backend":"iptables"`:            errdefs.ErrNotSupported,
+		`"backend":"ipchains"`:            errdefs.ErrNotSupported,
 		`"masqAll":true`:                  errdefs.ErrNotSupported,
 		`"conditionsV4":["-d","1.1.1.1"]`: errdefs.ErrNotSupported,
 		`"conditionsV6":["x"]`:            errdefs.ErrNotSupported,

@@ -39,7 +39,6 @@ func (m *Manager) Recover(ctx context.Context) error {
 	m.background.Go(func() { m.followExits(exits) })
 	m.takeDownHalfMade()
 	m.sweep(ctx)
-	m.background.Go(m.collectNetwork)
 	return nil
 }
 

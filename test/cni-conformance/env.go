@@ -21,6 +21,11 @@ type testCase struct {
 	ask  func(*env) error
 }
 
+// lacking is the answer of a case that can't be asked on this kernel: what the kernel lacks.
+type lacking string
+
+func (l lacking) Error() string { return "this kernel has no " + string(l) }
+
 // run gives the case a world of its own and takes it away afterwards.
 func (c testCase) run(plugins string) (err error) {
 	cu := cleanup.Make(&err)
@@ -39,7 +44,7 @@ func (c testCase) run(plugins string) (err error) {
 
 func allCases() []testCase {
 	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases(),
-		chainedCases(), tuningCases(), staticCases(), bandwidthCases())
+		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases())
 }
 
 // env is the world of one case: a host, the containers on it, and folders.

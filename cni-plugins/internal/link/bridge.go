@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -19,7 +20,9 @@ type Bridge struct {
 	Name     string
 	MTU      int // of a bridge that is made; 0 = the kernel's default
 	Promisc  bool
-	Gateways []netip.Prefix // addresses that it must have
+	Gateways []netip.Prefix // addresses that it, or its gateway link, must have
+	VLANs    bool           // it keeps VLANs apart
+	Tag      int            // VLAN of the gateway addresses; 0 = they are the bridge's own
 	Force    bool           // take away addresses that stand in the way
 	IPv6     bool
 }
@@ -44,17 +47,36 @@ func EnsureBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
 			return nil, fmt.Errorf("set bridge %s up: %w", b.Name, err)
 		}
 	}
+	if b.VLANs && (br.VlanFiltering == nil || !*br.VlanFiltering) {
+		if err := h.BridgeSetVlanFiltering(br, true); err != nil {
+			return nil, fmt.Errorf("have bridge %s keep VLANs apart: %w", b.Name, err)
+		}
+	}
+	return br, ensureGateways(h, br, b)
+}
+
+// ensureGateways gives the bridge, or its link into a VLAN, the addresses.
+func ensureGateways(h *netlink.Handle, br *netlink.Bridge, b Bridge) (err error) {
+	if len(b.Gateways) == 0 {
+		return nil
+	}
+	var gateway netlink.Link = br
+	if b.Tag != 0 {
+		if gateway, err = ensureVLANGateway(h, br, b.Tag); err != nil {
+			return err
+		}
+	}
 	if b.IPv6 {
-		if err := sysctl.Set("0", "ipv6", "conf", b.Name, "disable_ipv6"); err != nil {
-			return nil, err
+		if err := sysctl.Set("0", "ipv6", "conf", gateway.Attrs().Name, "disable_ipv6"); err != nil {
+			return err
 		}
 	}
 	for _, gw := range b.Gateways {
-		if err := ensureGateway(h, br, gw, b.Force); err != nil {
-			return nil, err
+		if err := ensureGateway(h, gateway, gw, b.Force); err != nil {
+			return err
 		}
 	}
-	return br, nil
+	return nil
 }
 
 // FindBridge returns a bridge; ErrNotFound if there is no link of that name, ErrExists if it is no bridge.
@@ -95,6 +117,9 @@ func makeBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
 	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
 		Name: b.Name, MTU: b.MTU, HardwareAddr: mac, Group: groupBridge, Flags: net.FlagUp, TxQLen: -1,
 	}}
+	if b.VLANs {
+		br.VlanFiltering = &b.VLANs
+	}
 	if err := h.LinkAdd(br); err != nil && !errors.Is(err, syscall.EEXIST) { // EEXIST: another ADD was faster
 		return nil, fmt.Errorf("make bridge %s: %w", b.Name, err)
 	}
@@ -106,14 +131,15 @@ func makeBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
 }
 
 // ensureGateway gives the bridge an address. Another one in an overlapping subnet is removed or refused, as two gateways would fight.
-func ensureGateway(h *netlink.Handle, br *netlink.Bridge, gw netip.Prefix, force bool) error {
+func ensureGateway(h *netlink.Handle, l netlink.Link, gw netip.Prefix, force bool) error {
+	name := l.Attrs().Name
 	family := netlink.FAMILY_V4
 	if gw.Addr().Is6() {
 		family = netlink.FAMILY_V6
 	}
-	addrs, err := listAddrs(h, br, family)
+	addrs, err := listAddrs(h, l, family)
 	if err != nil {
-		return fmt.Errorf("list addresses of bridge %s: %w", br.Name, err)
+		return fmt.Errorf("list addresses of %s: %w", name, err)
 	}
 	for _, a := range addrs {
 		have, ok := toPrefix(a.IPNet)
@@ -123,13 +149,13 @@ func ensureGateway(h *netlink.Handle, br *netlink.Bridge, gw netip.Prefix, force
 		case have == gw:
 			return nil
 		case !force:
-			return errdefs.Exists("bridge %s has the address %s, which clashes with gateway %s; set forceAddress to replace it", br.Name, have, gw)
+			return errdefs.Exists("%s has the address %s, which clashes with gateway %s; set forceAddress to replace it", name, have, gw)
 		}
-		if err := h.AddrDel(br, &netlink.Addr{IPNet: a.IPNet}); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-			return fmt.Errorf("remove address %s from bridge %s: %w", have, br.Name, err)
+		if err := h.AddrDel(l, &netlink.Addr{IPNet: a.IPNet}); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s from %s: %w", have, name, err)
 		}
 	}
-	return AddAddr(h, br, gw, false)
+	return AddAddr(h, l, gw, false)
 }
 
 // RemoveIdleBridge deletes a bridge that EnsureBridge made and that has no ports left.
@@ -142,8 +168,13 @@ func RemoveIdleBridge(h *netlink.Handle, name string) error {
 		return err
 	}
 	ports, err := portsOf(h, br.Index)
-	if err != nil || len(ports) > 0 {
+	if err != nil || len(containers(ports)) > 0 {
 		return err
+	}
+	for _, gateway := range ports {
+		if err := h.LinkDel(gateway); err != nil && !errors.Is(err, syscall.ENODEV) {
+			return fmt.Errorf("delete gateway port %s: %w", gateway.Attrs().Name, err)
+		}
 	}
 	if err := h.LinkDel(br); err != nil && !errors.Is(err, syscall.ENODEV) {
 		return fmt.Errorf("delete idle bridge %s: %w", name, err)
@@ -158,7 +189,12 @@ func IsIdleBridge(h *netlink.Handle, name string) bool {
 		return false
 	}
 	ports, err := portsOf(h, br.Index)
-	return err == nil && len(ports) == 0
+	return err == nil && len(containers(ports)) == 0
+}
+
+// containers are the ports that lead to containers, or to whatever others put there: not to our gateways of VLANs.
+func containers(ports []netlink.Link) []netlink.Link {
+	return slices.DeleteFunc(slices.Clone(ports), func(l netlink.Link) bool { return l.Attrs().Group == groupBridge })
 }
 
 // portsOf lists the links that are ports of a bridge.

@@ -20,6 +20,8 @@ type Veth struct {
 	MTU             int              // of both ends; 0 = the kernel's default
 	Hairpin         bool             // the bridge sends packets back through the port that they came from
 	Isolated        bool             // no traffic to other isolated ports
+	VLANs           VLANs
+	CheckMAC        bool // the bridge takes nothing from it that has another hardware address
 }
 
 // AddVeth makes the pair, the host's end up and a port of the bridge, the container's end down. A container that has a link of
@@ -41,6 +43,12 @@ func AddVeth(host *netlink.Handle, ns *netns.Handle, br *netlink.Bridge, v Veth)
 	}
 	if err == nil && v.Isolated {
 		err = wrapPort("isolate", v.Host, host.LinkSetIsolated(hostEnd, true))
+	}
+	if err == nil {
+		err = v.VLANs.join(host, hostEnd)
+	}
+	if err == nil && v.CheckMAC {
+		err = lockPort(host, hostEnd, v, end.Attrs().HardwareAddr)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, Remove(host, v.Host))

@@ -49,6 +49,9 @@ type Attachment struct {
 	Link       string         // of the host, towards the pod
 	Masquerade []netip.Prefix // subnets behind the link that are hidden from the outside
 	Ports      []Port
+	Isolated   bool // the node does not route between the link and others that are isolated, except to published ports
+	Internal   bool // the node does not route between the link and any other
+	Private    bool // the node does not route back to the link what came from it
 	NoSNAT     bool // leave source addresses alone, at the price that pods behind the link and the node's 127.0.0.1 can't use the ports
 }
 

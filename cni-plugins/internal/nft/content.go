@@ -88,8 +88,13 @@ func elements(o *objects, a Attachment) []element {
 		raw := nftables.SetElement{Key: key, Val: value, Comment: tag(a.Owner)}
 		list = append(list, element{set: pick(v4, v6, addr), owner: a.Owner.shortened(), raw: raw})
 	}
-	if !a.NoSNAT {
-		list = append(list, element{set: o.link, link: a.Link, raw: nftables.SetElement{Key: linkKey(a.Link)}})
+	for _, s := range []struct {
+		wanted bool
+		set    *nftables.Set
+	}{{!a.NoSNAT, o.link}, {a.Isolated, o.isolated}, {a.Internal, o.internal}, {a.Private, o.private}} {
+		if s.wanted {
+			list = append(list, element{set: s.set, link: a.Link, raw: nftables.SetElement{Key: linkKey(a.Link)}})
+		}
 	}
 	for _, subnet := range a.Masquerade {
 		first, last := masqKey(a.Link, subnet)

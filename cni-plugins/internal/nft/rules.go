@@ -55,7 +55,9 @@ func (o *objects) families() [2]family {
 }
 
 // rules are all rules of the table, in the order of their chains.
-func (o *objects) rules() []rule {
+func (o *objects) rules() []rule { return slices.Concat(o.natRules(), o.forwardRules()) }
+
+func (o *objects) natRules() []rule {
 	f4, f6 := o.families()[0], o.families()[1]
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	return []rule{
@@ -145,13 +147,9 @@ func inSet(s *nftables.Set) expr.Any {
 	return &expr.Lookup{SourceRegister: reg, SetName: s.Name, SetID: s.ID}
 }
 
-func (o *objects) pair(first, second expr.MetaKey) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: first, Register: reg}, &expr.Meta{Key: second, Register: reg16}, inSet(o.link)}
-}
+func (o *objects) toLinks() []expr.Any { return leavesBy(o.link) }
 
-func (o *objects) toLinks() []expr.Any { return o.pair(expr.MetaKeyOIFNAME, expr.MetaKeyOIFNAME) }
-
-func (o *objects) backToLink() []expr.Any { return o.pair(expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME) }
+func (o *objects) backToLink() []expr.Any { return goesBack(o.link, true) }
 
 // notFromHere matches packets that did not come from the node itself.
 func notFromHere() []expr.Any {

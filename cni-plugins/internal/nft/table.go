@@ -10,14 +10,16 @@ const tableName = "berth"
 
 // revision is the name of an empty set, which tells that the table is written the way that this code writes it. Change it
 // with any change of sets, chains or rules.
-const revision = "revision1"
+const revision = "revision2"
 
 // objects are the table with its sets and chains, as values for one connection.
 type objects struct {
 	table                                            *nftables.Table
 	ports4, ports6, masq4, masq6, self4, self6, link *nftables.Set
+	isolated, internal, private                      *nftables.Set
 	revision                                         *nftables.Set
 	guard, publish, prerouting, output, postrouting  *nftables.Chain
+	forward                                          *nftables.Chain
 }
 
 func newObjects() *objects {
@@ -50,6 +52,9 @@ func newObjects() *objects {
 		masq4: subnets("masq4", v4), masq6: subnets("masq6", v6),
 		self4: set("self4", v4, v4), self6: set("self6", v6, v6),
 		link:     set("links", nftables.TypeIFName, nftables.TypeIFName),
+		isolated: set("isolated", nftables.TypeIFName, nftables.TypeIFName),
+		internal: set("internal", nftables.TypeIFName, nftables.TypeIFName),
+		private:  set("private", nftables.TypeIFName, nftables.TypeIFName),
 		revision: set(revision, nftables.TypeMark),
 
 		guard:       base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw),
@@ -57,15 +62,16 @@ func newObjects() *objects {
 		prerouting:  base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest),
 		output:      base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
 		postrouting: base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
+		forward:     base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
 	}
 }
 
 func (o *objects) sets() []*nftables.Set {
-	return []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.revision}
+	return []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.isolated, o.internal, o.private, o.revision}
 }
 
 func (o *objects) chains() []*nftables.Chain {
-	return []*nftables.Chain{o.guard, o.publish, o.prerouting, o.output, o.postrouting}
+	return []*nftables.Chain{o.guard, o.publish, o.prerouting, o.output, o.postrouting, o.forward}
 }
 
 // write adds the whole table to the batch: what exists stays, the rules are replaced by those of now.

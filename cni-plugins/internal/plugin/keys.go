@@ -88,3 +88,9 @@ func (c Commands) WarnUnknown(r *Request) {
 	}
 	r.Warn("network %s: keys that this plugin does not know, and ignores%s: %.80q", r.Config.Name, where, unknown[:min(len(unknown), keysShown)])
 }
+
+// KnownBackend accepts the ways by which the reference plugins write firewall rules. Here it is nftables whatever is asked for:
+// the choice was never about what the rules do.
+func KnownBackend(name string) bool {
+	return name == "" || name == "nftables" || name == "iptables"
+}
