@@ -59,7 +59,7 @@ unit: ## unit and integration tests with -race
 
 .PHONY: test
 test: build images critest runtime-tools ## everything: check, end to end, crash, conformance, virtual machine
-	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev nft=nftables ip=iproute2 ipcmk=util-linux-extra podman=podman conmon=conmon qemu-system-x86_64=qemu-system-x86 xz=xz-utils
+	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev nft=nftables ip=iproute2 ipcmk=util-linux-extra apparmor_parser=apparmor podman=podman conmon=conmon qemu-system-x86_64=qemu-system-x86 xz=xz-utils
 	@$(GO) run ./test/suite
 
 .PHONY: e2e
@@ -79,8 +79,8 @@ validation: build runtime-tools ## runtime-tools' validation programs with runc 
 	@build/bin/validation $(VALIDATION_FLAGS)
 
 .PHONY: test-vm
-test-vm: build images ## the runtime's tests and a smoke test on pure cgroup v2, under qemu
-	@hack/need qemu-system-x86_64=qemu-system-x86 xz=xz-utils dpkg-deb=dpkg
+test-vm: build images critest ## the runtime's tests, critest's container and security groups, smoke tests: cgroup v2, AppArmor, qemu
+	@hack/need apparmor_parser=apparmor ipcmk=util-linux-extra qemu-system-x86_64=qemu-system-x86 xz=xz-utils dpkg-deb=dpkg
 	@$(GO) run ./test/suite vm
 
 .PHONY: bench

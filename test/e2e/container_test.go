@@ -10,6 +10,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/berth-runtime/berth/internal/testutil"
+	"github.com/berth-runtime/berth/runtime/lsm"
 	"github.com/berth-runtime/berth/test/node"
 )
 
@@ -278,5 +279,20 @@ func TestRetriedCreateJoins(t *testing.T) {
 		if id != first {
 			t.Errorf("two pods for one request: %s and %s", first, id)
 		}
+	}
+}
+
+// TestDefaultProfile wants a container and what is executed in it to run under berth's AppArmor profile when nobody asks for one.
+func TestDefaultProfile(t *testing.T) {
+	have, err := lsm.Detect()
+	testutil.Must(t, err)
+	if !have.AppArmor || !lsm.CanLoad() {
+		testutil.Skip(t, "AppArmor is off, or its parser is missing")
+	}
+	f := setup(t, node.Options{})
+	c := run(t, f.pod(t, "p"), "c", busybox, "sleep", "1000")
+	got := exec(t, c, "cat", "/proc/1/attr/apparmor/current", "/proc/self/attr/apparmor/current")
+	if line := lsm.DefaultProfile + " (enforce)\n"; got != line+line {
+		t.Errorf("profiles %q", got)
 	}
 }

@@ -15,10 +15,11 @@ import (
 type job struct {
 	folder string // of the package, relative to the repository
 	run    string // -test.run
+	suite  bool   // runs critest
 }
 
-// jobs are the tests that mean something else on this kernel: cgroup v2, no file-backed EROFS, ipvlan and dummy links. The last one
-// is berthd itself.
+// jobs are the tests that mean something else on this kernel: cgroup v2, AppArmor, no file-backed EROFS, ipvlan and dummy links.
+// The last two are berthd itself.
 func allJobs() []job {
 	return []job{
 		{folder: "runtime/cgroup"},
@@ -26,12 +27,15 @@ func allJobs() []job {
 		{folder: "runtime/keeper"},
 		{folder: "runtime/container"},
 		{folder: "runtime/userns"},
+		{folder: "runtime/lsm", run: "^(TestDetect|TestDefaultProfile)"},
+		{folder: "runtime/cmd/berth-oci", run: "^(TestSystemd|TestEventsOfMemory|TestCreateStartKillDelete|TestExec|TestNetDevices|TestFeatures)$"},
 		{folder: "imagestore/snapshot/overlay"},
 		{folder: "netns"},
 		{folder: "cni-plugins/internal/nft"},
 		{folder: "cni-plugins/internal/ports"},
 		{folder: "test/cni-conformance", run: "^TestBerth$"},
-		{folder: "test/e2e", run: "^(TestPodAnswersOverHTTP|TestExitCodesAndLogs|TestOOMKilled|TestResources|TestExec|TestWhiteouts|TestSharedPIDNamespace)$"},
+		{folder: "test/e2e", run: "^(TestPodAnswersOverHTTP|TestExitCodesAndLogs|TestOOMKilled|TestResources|TestExec|TestWhiteouts|TestSharedPIDNamespace|TestDefaultProfile)$"},
+		{folder: "test/conformance/groups", suite: true},
 	}
 }
 
@@ -78,6 +82,9 @@ func buildArchive(ctx context.Context, dst, repo, work string, k kernel, jobs []
 	if err := addSystem(c, repo); err != nil {
 		return err
 	}
+	if err := addPrograms(c, repo, jobs); err != nil {
+		return err
+	}
 	var order strings.Builder
 	for _, m := range modules {
 		c.file("modules/"+m.name, 0o644, m.data)
@@ -95,17 +102,21 @@ func buildArchive(ctx context.Context, dst, repo, work string, k kernel, jobs []
 	return c.close()
 }
 
-// addSystem adds a small user land and the repository as tests look for it.
+// addSystem adds a small user land, all of it below /usr as on the distribution, and the repository as tests look for it.
 func addSystem(c *cpioWriter, repo string) error {
+	for _, d := range []string{"bin", "sbin", "lib", "lib64"} {
+		c.mkdir("usr/" + d)
+		c.symlink(d, "usr/"+d)
+	}
 	box := filepath.Join(repo, "build", "cache", "busybox")
-	c.copyTree("bin/busybox", box)
+	c.copyTree("usr/bin/busybox", box)
 	applets, err := exec.Command(box, "--list").Output()
 	if err != nil {
 		return fmt.Errorf("list the applets of %s: %w", box, err)
 	}
 	for applet := range strings.FieldsSeq(string(applets)) {
 		if applet != "busybox" {
-			c.symlink("bin/"+applet, "busybox")
+			c.symlink("usr/bin/"+applet, "busybox")
 		}
 	}
 	c.file("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"))

@@ -1,10 +1,11 @@
-// Command vm runs tests in a virtual machine: the distribution's cloud kernel, with pure cgroup v2 and without what newer
-// kernels have, under qemu's software emulation. It needs no KVM, and no image but the kernel's package.
+// Command vm runs tests in a virtual machine: the distribution's cloud kernel, with pure cgroup v2 and AppArmor, and without
+// what newer kernels have, under qemu's software emulation. It needs no KVM, and no image but the kernel's package.
 //
 //	vm [--console FILE] [--memory MiB] [JOB…]
 //
-// The machine's root is an archive made here: static test binaries, berth's programs, the test images, and the program in
-// folder guest as its first process. The console goes to a file and shows every test that ran; the last line counts them.
+// The machine's root is an archive made here: static test binaries, berth's programs, critest, AppArmor's parser, the test
+// images, and the program in folder guest as its first process. The console goes to a file and shows every test that ran;
+// the last line counts them.
 package main
 
 import (

@@ -27,6 +27,13 @@ func TestEveryJobHasTests(t *testing.T) {
 	}
 }
 
+func TestLibrariesOfAProgram(t *testing.T) {
+	list := "\tlinux-vdso.so.1 (0x00007f)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n"
+	if got := listedLibraries(list); !slices.Equal(got, []string{"/lib/x86_64-linux-gnu/libc.so.6"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFailuresAreShown(t *testing.T) {
 	text := failures("@@job good\r\n=== RUN   TestA\r\nnoise\r\n--- PASS: TestA (0s)\r\n@@end good 0\r\n" +
 		"@@job bad\r\n=== RUN   TestB\r\nnoise\r\n--- PASS: TestB (0s)\r\n=== RUN   TestC\r\n=== RUN   TestC/x\r\n    c_test.go:1: why\r\n--- FAIL: TestC (0s)\r\n    --- FAIL: TestC/x (0s)\r\n@@end bad 1\r\n" +

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -109,6 +110,7 @@ func second() error {
 	for _, m := range []struct{ source, target, kind, data string }{
 		{"proc", "/proc", "proc", ""},
 		{"sysfs", "/sys", "sysfs", ""},
+		{"securityfs", "/sys/kernel/security", "securityfs", ""},
 		{"devtmpfs", "/dev", "devtmpfs", ""},
 		{"devpts", "/dev/pts", "devpts", "ptmxmode=0666"},
 		{"shm", "/dev/shm", "tmpfs", ""},
@@ -121,6 +123,9 @@ func second() error {
 		if err := syscall.Mount(m.source, m.target, m.kind, 0, m.data); err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
+	}
+	if _, err := os.Stat("/sys/kernel/security/apparmor"); err != nil {
+		return fmt.Errorf("want a kernel with AppArmor, its tests would skip: %w", err)
 	}
 	if err := insertModules(); err != nil {
 		return err
@@ -168,11 +173,12 @@ func runJobs() error {
 		cmd := exec.Command("./"+parts[1], "-test.v", "-test.timeout=12m", "-test.run="+parts[2])
 		cmd.Dir = "/repo/" + parts[0]
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
-		status := 0
+		status, began := 0, time.Now()
 		if err := cmd.Run(); err != nil {
 			fmt.Println("guest:", err)
 			status = 1
 		}
+		fmt.Printf("guest: %s took %.0f s\n", parts[0], time.Since(began).Seconds())
 		fmt.Printf("@@end %s %d\n", parts[0], status)
 	}
 	return lines.Err()
