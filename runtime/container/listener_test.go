@@ -119,14 +119,19 @@ func notify(path string, names ...string) *specs.LinuxSeccomp {
 
 func TestSeccompAgent(t *testing.T) {
 	n := newNode(t, build(t))
-	for name, change := range map[string]func(*specs.Process){
-		"root":              func(*specs.Process) {},
-		"no new privileges": func(p *specs.Process) { p.NoNewPrivileges = true },
+	for name, change := range map[string]func(*trial){
+		"root":              func(*trial) {},
+		"no new privileges": func(tr *trial) { tr.spec.Process.NoNewPrivileges = true },
+		"user namespace":    (*trial).mapUsers,
+		"user namespace, no new privileges": func(tr *trial) {
+			tr.mapUsers()
+			tr.spec.Process.NoNewPrivileges = true
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, got := serveAgent(t)
 			tr := n.newTrial(t, "cwd", "loop")
-			change(tr.spec.Process)
+			change(tr)
 			tr.spec.Annotations = map[string]string{"a": "b"}
 			// read, execve and capset are made behind the filter by the child itself.
 			tr.spec.Linux.Seccomp = notify(path, "getcwd", "execve", "read", "capset")

@@ -58,6 +58,22 @@ func TestNetDevices(t *testing.T) {
 			t.Errorf("in the container:\n%s", out)
 		}
 	})
+	t.Run("a user namespace of its own", func(t *testing.T) {
+		newDevice(t, "nd4")
+		tr := n.newTrial(t, "ls:/sys/class/net", "cat:/proc/sys/net/ipv4/ip_default_ttl", "loop")
+		tr.mapUsers()
+		tr.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"nd4": {Name: "eth7"}}
+		tr.spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_default_ttl": "99"}
+		testutil.Must(t, tr.start())
+		out := tr.awaitOutput("loop")
+		if !strings.Contains(out, "eth7") || !strings.Contains(out, "\n99\n") || onHost("nd4") {
+			t.Errorf("on the host: %t, in the container:\n%s", onHost("nd4"), out)
+		}
+		pid, err := n.PID(tr.id)
+		testutil.Must(t, err)
+		belongs(t, pid, "net")
+		testutil.Must(t, n.Delete(bg(), tr.id, container.DeleteOptions{}))
+	})
 	t.Run("the host's namespace", func(t *testing.T) {
 		newDevice(t, "nd2")
 		tr := n.newTrial(t)

@@ -21,9 +21,18 @@ func NewNamespace() (_ *os.File, err error) {
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	cu.Add(f.Close)
-	h, err := open(f)
-	if err != nil {
+	if err := LoopbackUp(f); err != nil {
 		return nil, err
+	}
+	cu.Release()
+	return f, nil
+}
+
+// LoopbackUp sets the loopback device of a new namespace up.
+func LoopbackUp(ns *os.File) error {
+	h, err := open(ns)
+	if err != nil {
+		return err
 	}
 	defer h.Close()
 	lo, err := h.LinkByName("lo")
@@ -31,10 +40,9 @@ func NewNamespace() (_ *os.File, err error) {
 		err = h.LinkSetUp(lo)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("set lo up in a new network namespace: %w", err)
+		return fmt.Errorf("set lo up in a new network namespace: %w", err)
 	}
-	cu.Release()
-	return f, nil
+	return nil
 }
 
 // unshare makes the namespace in a thread that ends with it. The main thread can't end: a goroutine that is on it starts

@@ -12,7 +12,7 @@ import (
 )
 
 // netDevices takes the devices of the host that are to be moved. A new network namespace is then made, and filled, before
-// the fork, and joined like any other.
+// the fork, and joined like any other; with a user namespace, it is made together with that, and belongs to it.
 func (p *Plan) netDevices(spec *specs.Spec, _ Facts) error {
 	const field = "linux.netDevices"
 	taken := make(map[string]string)
@@ -40,12 +40,18 @@ func (p *Plan) netDevices(spec *specs.Spec, _ Facts) error {
 	switch {
 	case !p.has(specs.NetworkNamespace):
 		return errdefs.Invalid("%s: needs a network namespace in linux.namespaces, the devices are the host's already", field)
-	case slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace }):
-		return errdefs.NotSupported("%s: not supported by berth together with a user namespace", field)
-	case (p.Flags|p.Inner)&flag != 0:
+	case (p.Flags|p.Inner)&flag == 0: // one to join
+	case p.User != nil && p.User.Path != "":
+		return errdefs.NotSupported("%s: not supported by berth in a new network namespace of a user namespace that is joined; join the former, too", field)
+	default:
 		p.Flags &^= flag
 		p.Inner &^= flag
 		p.Join = append(p.Join, Namespace{Type: specs.NetworkNamespace})
 	}
 	return nil
+}
+
+// MakesNetwork tells whether a network namespace is to be made before the fork.
+func (p *Plan) MakesNetwork() bool {
+	return slices.Contains(p.Join, Namespace{Type: specs.NetworkNamespace})
 }

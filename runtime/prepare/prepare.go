@@ -37,6 +37,7 @@ type Prepared struct {
 	late []lateMount
 
 	mappings []madeMapping
+	net      *os.File // network namespace that was made with the user namespace, until it is among the files to join
 	moved    movedDevices
 }
 
@@ -69,6 +70,10 @@ func (pr *Prepared) Close() error {
 		errs = append(errs, m.users.Close())
 	}
 	pr.mappings = nil
+	if pr.net != nil {
+		errs = append(errs, pr.net.Close())
+		pr.net = nil
+	}
 	return errors.Join(errs...)
 }
 
@@ -130,7 +135,7 @@ func (pr *Prepared) root() error {
 // namespaces opens those to join, and makes sure that sysctls don't reach the host's.
 func (pr *Prepared) namespaces() error {
 	for _, ns := range pr.plan.Join {
-		f, err := openNamespace(ns)
+		f, err := pr.openNamespace(ns)
 		if err != nil {
 			return err
 		}
@@ -155,6 +160,18 @@ func (pr *Prepared) namespaces() error {
 		}
 	}
 	return nil
+}
+
+func (pr *Prepared) openNamespace(ns plan.Namespace) (*os.File, error) {
+	f := pr.net
+	if ns.Path != "" || f == nil {
+		return openNamespace(ns)
+	}
+	pr.net = nil
+	if err := netdev.LoopbackUp(f); err != nil {
+		return nil, joinClose(err, f)
+	}
+	return f, nil
 }
 
 const nsfsMagic = 0x6e736673

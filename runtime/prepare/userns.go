@@ -20,8 +20,8 @@ func (pr *Prepared) user() error {
 		return nil
 	}
 	if u.Path == "" {
-		made, err := userns.Make(u.Mappings, userns.Kinds{})
-		pr.Files.User = made.User
+		made, err := userns.Make(u.Mappings, userns.Kinds{Net: pr.plan.MakesNetwork()})
+		pr.Files.User, pr.net = made.User, made.Net
 		return err
 	}
 	f, err := openNamespace(plan.Namespace{Type: specs.UserNamespace, Path: u.Path})
