@@ -48,8 +48,6 @@ func checkMemory(m *specs.LinuxMemory) error {
 		}
 	}
 	switch {
-	case kernelLimit(m) != nil && *kernelLimit(m) > 0:
-		return unable("memory.kernel", "Linux has no limit of its own for kernel memory since 5.16; it counts towards memory.limit")
 	case m.UseHierarchy != nil && !*m.UseHierarchy:
 		return unable("memory.useHierarchy", "Linux accounts memory by hierarchy always, since 5.11")
 	case m.Swappiness != nil && *m.Swappiness > 100:
@@ -61,8 +59,17 @@ func checkMemory(m *specs.LinuxMemory) error {
 }
 
 func kernelLimit(m *specs.LinuxMemory) *int64 {
-	//lint:ignore SA1019 what is asked for and can't be done is refused
+	//lint:ignore SA1019 old bundles use the deprecated field
 	return m.Kernel
+}
+
+// Ignored says which limits have no effect, because what they limit counts towards another one. Those are not refused, for
+// old bundles set them, and runc ignores them too.
+func Ignored(r *specs.LinuxResources) []string {
+	if r == nil || r.Memory == nil || kernelLimit(r.Memory) == nil || *kernelLimit(r.Memory) <= 0 {
+		return nil
+	}
+	return []string{"linux.resources.memory.kernel is ignored: Linux has no limit of its own for kernel memory since 5.16, it counts towards memory.limit"}
 }
 
 // memoryV1 plans memory and memory+swap as a pair: the kernel refuses (EINVAL) whatever would put the second below the

@@ -45,6 +45,17 @@ func spellWrites(writes []write) string {
 	return b.String()
 }
 
+func TestIgnoredLimits(t *testing.T) {
+	for _, r := range []*specs.LinuxResources{nil, {}, {Memory: &specs.LinuxMemory{}}, {Memory: kernelMemory(-1)}} {
+		if got := Ignored(r); got != nil {
+			t.Errorf("%+v: %q", r, got)
+		}
+	}
+	if got := Ignored(&specs.LinuxResources{Memory: kernelMemory(1)}); len(got) != 1 || !strings.HasPrefix(got[0], "linux.resources.memory.kernel ") {
+		t.Errorf("%q", got)
+	}
+}
+
 func kernelMemory(n int64) *specs.LinuxMemory {
 	//lint:ignore SA1019 specs may still have it
 	return &specs.LinuxMemory{Kernel: &n}
@@ -89,7 +100,8 @@ func TestPlan(t *testing.T) {
 		},
 		{name: "swap below memory", r: &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(100)), Swap: new(int64(99))}}, errV1: errdefs.ErrInvalid, errV2: errdefs.ErrInvalid},
 		{name: "below -1", r: &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(-2))}}, errV1: errdefs.ErrInvalid, errV2: errdefs.ErrInvalid},
-		{name: "kernel memory", r: &specs.LinuxResources{Memory: kernelMemory(1 << 20)}, errV1: errdefs.ErrNotSupported, errV2: errdefs.ErrNotSupported},
+		{name: "kernel memory", r: &specs.LinuxResources{Memory: kernelMemory(1 << 20)}},
+		{name: "kernel memory below -1", r: &specs.LinuxResources{Memory: kernelMemory(-2)}, errV1: errdefs.ErrInvalid, errV2: errdefs.ErrInvalid},
 		{name: "kernel memory, none", r: &specs.LinuxResources{Memory: kernelMemory(-1)}},
 		{name: "kernel TCP memory", r: &specs.LinuxResources{Memory: &specs.LinuxMemory{KernelTCP: new(int64(1 << 20))}}, v1: "memory.kmem.tcp.limit_in_bytes=1048576\n", errV2: errdefs.ErrNotSupported},
 		{name: "hierarchy", r: &specs.LinuxResources{Memory: &specs.LinuxMemory{UseHierarchy: new(true)}}},

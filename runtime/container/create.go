@@ -47,7 +47,7 @@ func (r *Runtime) Create(ctx context.Context, o CreateOptions) (err error) {
 	if err := r.fill(ctx, c, p, &o, cu); err != nil {
 		return fmt.Errorf("create container %s: %w", o.ID, err)
 	}
-	for _, w := range p.Warnings {
+	for _, w := range append(p.Warnings, cgroup.Ignored(o.Spec.Linux.Resources)...) {
 		r.cfg.Logger.WarnContext(ctx, "container differs from what was asked", "container", o.ID, "difference", w)
 	}
 	cu.Release()

@@ -107,6 +107,9 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 	if err != nil {
 		return err
 	}
+	for _, w := range cgroup.Ignored(res) {
+		r.cfg.Logger.WarnContext(ctx, "container differs from what was asked", "container", id, "difference", w)
+	}
 	return group.Update(ctx, res)
 }
 

@@ -98,6 +98,7 @@ func (r *Runtime) make(ctx context.Context, bundle *bundle, host *cgroup.Host, o
 	for _, w := range p.Warnings {
 		r.cfg.Logger.DebugContext(ctx, "container differs from what was asked", "container", o.ID, "difference", w)
 	}
+	r.warnOfLimits(ctx, o.ID, spec.Linux.Resources)
 	c, err := r.reserve(record{
 		Version: recordVersion, ID: o.ID, OCIVersion: spec.Version, Bundle: bundle.dir, Rootfs: spec.Root.Path,
 		Cgroup: spec.Linux.CgroupsPath, Systemd: r.cfg.Systemd, Created: time.Now().UTC(), Annotations: spec.Annotations,

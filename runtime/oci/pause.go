@@ -36,8 +36,16 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 		if s == StatusStopped {
 			return errdefs.FailedPrecondition("container not running")
 		}
+		r.warnOfLimits(ctx, id, res)
 		return g.Update(ctx, res)
 	})
+}
+
+// warnOfLimits tells which limits have no effect.
+func (r *Runtime) warnOfLimits(ctx context.Context, id string, res *specs.LinuxResources) {
+	for _, w := range cgroup.Ignored(res) {
+		r.cfg.Logger.WarnContext(ctx, w, "container", id)
+	}
 }
 
 // PIDs lists the processes of the container.

@@ -254,6 +254,18 @@ func awaitProcess(t *testing.T, pid int) {
 	testutil.Must(t, errors.Join(sys.AwaitPidfd(t.Context(), f), f.Close()))
 }
 
+// A limit of old bundles that Linux has no longer is told of, and nothing else is made of it.
+func TestKernelMemoryIsIgnored(t *testing.T) {
+	p := newPlace(t)
+	p.spec.Process.Args = []string{"true"}
+	//lint:ignore SA1019 old bundles use the deprecated field
+	p.spec.Linux.Resources.Memory = &specs.LinuxMemory{Kernel: new(int64(1 << 20))}
+	p.write()
+	if r := p.call("run", "c"); r.code != 0 || !strings.Contains(r.stderr, "level=warning") || !strings.Contains(r.stderr, "linux.resources.memory.kernel is ignored") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // lo is up in a network namespace of the container's own, whoever owns it.
 func TestLoopback(t *testing.T) {
 	p := newPlace(t)
