@@ -43,7 +43,7 @@ func (c testCase) run(plugins string) (err error) {
 }
 
 func allCases() []testCase {
-	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), chainCases(),
+	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), stormCases(), chainCases(),
 		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases())
 }
 
@@ -141,6 +141,9 @@ func address(h *netns.Handle, link, text string) error {
 // links lists the names of the links of a namespace, lo aside.
 func links(h *netns.Handle) ([]string, error) {
 	list, err := h.Netlink().LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // a link has come or gone meanwhile
+		list, err = h.Netlink().LinkList()
+	}
 	if err != nil {
 		return nil, err
 	}
