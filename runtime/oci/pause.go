@@ -44,7 +44,7 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 // warnOfLimits tells which limits have no effect.
 func (r *Runtime) warnOfLimits(ctx context.Context, id string, res *specs.LinuxResources) {
 	for _, w := range cgroup.Ignored(res) {
-		r.cfg.Logger.WarnContext(ctx, w, "container", id)
+		r.cfg.Logger.WarnContext(ctx, "container differs from what was asked", "container", id, "difference", w)
 	}
 }
 
