@@ -113,6 +113,14 @@ func (m *maker) make(cu *cleanup.Stack, hi *hierarchy, path string) (err error) 
 
 var errParentGone = errors.New("the parent group was removed meanwhile")
 
+// goneOr tells what failed, and if it was for a group that is no longer there.
+func goneOr(err error, what string) error {
+	if gone(err) {
+		return fmt.Errorf("%s: %w: %w", what, errParentGone, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
 func (m *maker) once(cu *cleanup.Stack, hi *hierarchy, path string) error {
 	parent, err := m.parent(cu, hi, path)
 	if err != nil {
@@ -159,7 +167,7 @@ func (m *maker) ready(hi *hierarchy, parent *sys.Dir) (bool, error) {
 		for _, file := range cpusetFiles {
 			data, err := parent.ReadFile(file, maxFile)
 			if err != nil {
-				return false, fmt.Errorf("read the parent's %s: %w", file, err)
+				return false, goneOr(err, "read the parent's "+file)
 			}
 			if len(bytes.TrimSpace(data)) == 0 {
 				return false, nil
@@ -212,11 +220,8 @@ func (m *maker) child(cu *cleanup.Stack, hi *hierarchy, parent *sys.Dir, path st
 		return nil, err
 	}
 	d, err := parent.OpenDir(name)
-	if gone(err) {
-		return nil, fmt.Errorf("open folder %s: %w: %w", name, errParentGone, err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open folder %s: %w", name, err)
+		return nil, goneOr(err, "open folder "+name)
 	}
 	if hi.v1CPUSet() {
 		if err := inheritCPUSet(parent, d, fresh); err != nil {
@@ -237,10 +242,8 @@ func (m *maker) mkdir(cu *cleanup.Stack, hi *hierarchy, parent *sys.Dir, path st
 		return nil
 	case errors.Is(err, syscall.EEXIST):
 		return errdefs.Exists("it exists already")
-	case gone(err):
-		return fmt.Errorf("make folder %s: %w: %w", base(path), errParentGone, err)
 	}
-	return fmt.Errorf("make folder %s: %w", base(path), err)
+	return goneOr(err, "make folder "+base(path))
 }
 
 // remove deletes what an unfinished Create made; a parent that somebody else makes groups in by now (EBUSY) stays.
@@ -258,7 +261,7 @@ func inheritCPUSet(parent, child *sys.Dir, fresh bool) error {
 		if !fresh {
 			have, err := child.ReadFile(file, maxFile)
 			if err != nil {
-				return fmt.Errorf("read %s: %w", file, err)
+				return goneOr(err, "read "+file)
 			}
 			if len(bytes.TrimSpace(have)) > 0 {
 				continue
@@ -266,10 +269,10 @@ func inheritCPUSet(parent, child *sys.Dir, fresh bool) error {
 		}
 		value, err := parent.ReadFile(file, maxFile)
 		if err != nil {
-			return fmt.Errorf("read the parent's %s: %w", file, err)
+			return goneOr(err, "read the parent's "+file)
 		}
 		if err := child.WriteFile(file, string(value)); err != nil {
-			return fmt.Errorf("write %s: %w", file, err)
+			return goneOr(err, "write "+file)
 		}
 	}
 	return nil

@@ -37,7 +37,7 @@ func (m *maker) missing(hi *hierarchy, dir *sys.Dir) ([]string, error) {
 	}
 	data, err := dir.ReadFile("cgroup.subtree_control", maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("read cgroup.subtree_control: %w", err)
+		return nil, goneOr(err, "read cgroup.subtree_control")
 	}
 	on := strings.Fields(string(data))
 	return slices.DeleteFunc(slices.Clone(want), func(c string) bool { return slices.Contains(on, c) }), nil
