@@ -127,3 +127,26 @@ func TestHookState(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Hooks and the container's process get all signals, though run has them blocked for itself.
+func TestNobodyInheritsBlockedSignals(t *testing.T) {
+	p := newPlace(t)
+	status := func(to string) []string { return []string{"cp", "/proc/self/status", to} } // a shell would unblock them
+	hook := func(to string) []specs.Hook {
+		return []specs.Hook{{Path: "/usr/bin/cp", Args: status(to)}}
+	}
+	p.spec.Hooks = &specs.Hooks{
+		CreateRuntime: hook(p.bundle + "/rootfs/host"), CreateContainer: hook("rootfs/namespaces"), StartContainer: hook("/inside"),
+	}
+	p.spec.Process.Args = status("/process")
+	p.write()
+	p.ok("run", "c")
+	for _, file := range []string{"host", "namespaces", "inside", "process"} {
+		data, err := os.ReadFile(filepath.Join(p.bundle, "rootfs", file))
+		testutil.Must(t, err)
+		_, blocked, _ := strings.Cut(string(data), "SigBlk:")
+		if blocked = strings.Fields(blocked)[0]; strings.Trim(blocked, "0") != "" {
+			t.Errorf("%s: blocked signals %s", file, blocked)
+		}
+	}
+}
