@@ -10,17 +10,7 @@ import (
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
-	"github.com/berth-runtime/berth/netns"
 )
-
-func withHost(f func(host *netlink.Handle) error) (err error) {
-	host, err := netns.Current()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	return f(host.Netlink())
-}
 
 func ifbName(r *plugin.Request) string { return link.IfbName(r.Config.Name, r.ContainerID, r.IfName) }
 
@@ -36,7 +26,7 @@ func add(r *plugin.Request) (*current.Result, error) {
 	if conf.none() {
 		return r.Config.Prev, nil
 	}
-	err = withHost(func(h *netlink.Handle) error { return limit(r, conf, h) })
+	err = link.WithHost(func(h *netlink.Handle) error { return limit(r, conf, h) })
 	return r.Config.Prev, err
 }
 
@@ -77,7 +67,7 @@ func limit(r *plugin.Request, conf config, h *netlink.Handle) (err error) {
 
 // del is DEL. The ifb link is found by its name; the queues are on the host's end of the pair, and are gone if that is.
 func del(r *plugin.Request) error {
-	return withHost(func(h *netlink.Handle) error {
+	return link.WithHost(func(h *netlink.Handle) error {
 		return errors.Join(stop(r, h), link.Remove(h, ifbName(r)))
 	})
 }
@@ -104,7 +94,7 @@ func check(r *plugin.Request) error {
 	if err != nil || conf.none() {
 		return err
 	}
-	return withHost(func(h *netlink.Handle) error {
+	return link.WithHost(func(h *netlink.Handle) error {
 		end, err := link.HostEnd(h, r.NS.Netlink(), r.IfName)
 		if errors.Is(err, errdefs.ErrNotFound) {
 			return plugin.Mismatch("interface %s is gone", r.IfName)
@@ -147,7 +137,7 @@ func gc(r *plugin.Request) error {
 	for _, a := range r.Config.Valid {
 		names = append(names, link.IfbName(r.Config.Name, a.ContainerID, a.IfName))
 	}
-	return withHost(func(h *netlink.Handle) error { return link.ReapIfbs(h, r.Config.Name, names) })
+	return link.WithHost(func(h *netlink.Handle) error { return link.ReapIfbs(h, r.Config.Name, names) })
 }
 
 // status is STATUS: can the configuration be used?

@@ -23,7 +23,7 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 	if len(a.Ports) == 0 {
 		return r.Config.Prev, nil
 	}
-	err = withFirewall(func(fw *nft.Firewall) (err error) {
+	err = nft.With(func(fw *nft.Firewall) (err error) {
 		cu := cleanup.Make(&err)
 		defer cu.Clean()
 		cu.Add(func() error { return ports.Withdraw(fw, a.Owner) })
@@ -34,15 +34,6 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 		return nil
 	})
 	return r.Config.Prev, err
-}
-
-func withFirewall(f func(*nft.Firewall) error) (err error) {
-	fw, err := nft.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, fw.Close()) }()
-	return f(fw)
 }
 
 // prepare parses, plans and looks up the link towards the container.
@@ -71,7 +62,7 @@ func prepare(r *plugin.Request) (nft.Attachment, error) {
 
 // del is DEL. It needs nothing but the names of the attachment.
 func del(r *plugin.Request) error {
-	return withFirewall(func(fw *nft.Firewall) error { return ports.Withdraw(fw, firewallOwner(r)) })
+	return nft.With(func(fw *nft.Firewall) error { return ports.Withdraw(fw, firewallOwner(r)) })
 }
 
 func check(r *plugin.Request) error {
@@ -79,7 +70,7 @@ func check(r *plugin.Request) error {
 	if err != nil || len(a.Ports) == 0 {
 		return err
 	}
-	err = withFirewall(func(fw *nft.Firewall) error { return fw.Check(a) })
+	err = nft.With(func(fw *nft.Firewall) error { return fw.Check(a) })
 	if errors.Is(err, errdefs.ErrNotFound) {
 		return plugin.Mismatch("%w", err)
 	}
@@ -89,7 +80,7 @@ func check(r *plugin.Request) error {
 // gc is GC. Links are the business of the plugins that made them; those that are gone are forgotten.
 func gc(r *plugin.Request) error {
 	never := func(string) bool { return false }
-	return withFirewall(func(fw *nft.Firewall) error { return ports.Collect(fw, r.Config.Name, r.Config.Valid, never) })
+	return nft.With(func(fw *nft.Firewall) error { return ports.Collect(fw, r.Config.Name, r.Config.Valid, never) })
 }
 
 // status is STATUS: can the configuration be used, and the firewall be read?
@@ -97,5 +88,5 @@ func status(r *plugin.Request) error {
 	if _, err := parseConfig(r.Config.Raw); err != nil {
 		return err
 	}
-	return withFirewall((*nft.Firewall).Probe)
+	return nft.With((*nft.Firewall).Probe)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net/netip"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -62,29 +61,13 @@ func given(raw json.RawMessage) bool {
 // buildPlan is pure but for the link, which the caller looks up: the attachment as the firewall wants it.
 func buildPlan(c config, r *plugin.Request) (nft.Attachment, error) {
 	a := nft.Attachment{Owner: firewallOwner(r), NoSNAT: !c.SNAT}
-	addrs := containerAddrs(r)
+	addrs := r.PrevAddrs()
 	if len(addrs) == 0 {
 		return nft.Attachment{}, errdefs.Invalid("prevResult has no address of interface %s; put portmap after the plugin that makes it", r.IfName)
 	}
 	var err error
 	a.Ports, err = ports.Plan(c.Mappings, addrs)
 	return a, err
-}
-
-// containerAddrs are the addresses of the container's interface in prevResult. Results of old versions don't name interfaces.
-func containerAddrs(r *plugin.Request) []netip.Addr {
-	var addrs []netip.Addr
-	for _, ip := range r.Config.Prev.IPs {
-		if i := ip.Interface; i != nil {
-			if l := r.Config.Prev.Interfaces[*i]; l.Name != r.IfName || l.Sandbox == "" {
-				continue
-			}
-		}
-		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
-			addrs = append(addrs, a.Unmap())
-		}
-	}
-	return addrs
 }
 
 func firewallOwner(r *plugin.Request) nft.Owner {

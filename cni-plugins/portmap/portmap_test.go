@@ -37,7 +37,7 @@ func TestOnlyTheOwnInterfaceIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"eth0": "[10.0.0.2]", "eth1": "[10.0.1.2]", "eth2": "[]"} {
-		if got := fmt.Sprint(containerAddrs(&plugin.Request{IfName: name, Config: c})); got != want {
+		if got := fmt.Sprint((&plugin.Request{IfName: name, Config: c}).PrevAddrs()); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}

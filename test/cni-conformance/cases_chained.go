@@ -14,7 +14,7 @@ type chained struct {
 }
 
 func allChained() []chained {
-	return []chained{{"tuning", (*env).tuning}, {"bandwidth", (*env).bandwidth}}
+	return []chained{{"tuning", (*env).tuning}, {"bandwidth", (*env).bandwidth}, {"firewall", (*env).firewall}}
 }
 
 // chainedCases ask what all of these have to do, whatever their business is.

@@ -15,24 +15,31 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 
 	"github.com/berth-runtime/berth/internal/testutil"
 )
 
 func main() {
 	plugins := flag.String("plugins", "", "folder of the plugins to judge")
+	only := flag.String("run", "", "regular expression: only cases whose name it matches")
 	flag.Parse()
-	if *plugins == "" {
+	wanted, err := regexp.Compile(*only)
+	if *plugins == "" || err != nil {
 		flag.Usage()
 		os.Exit(2)
 	}
-	os.Exit(testutil.Isolate(func() int { return score(*plugins) }))
+	os.Exit(testutil.Isolate(func() int { return score(*plugins, wanted) }))
 }
 
-// score runs all cases and prints a line for each.
-func score(plugins string) int {
-	failed, skipped := 0, 0
+// score runs the wanted cases and prints a line for each.
+func score(plugins string, wanted *regexp.Regexp) int {
+	failed, skipped, total := 0, 0, 0
 	for _, c := range allCases() {
+		if !wanted.MatchString(c.name) {
+			continue
+		}
+		total++
 		err := c.run(plugins)
 		if _, skip := errors.AsType[lacking](err); skip {
 			skipped++
@@ -46,6 +53,6 @@ func score(plugins string) int {
 		}
 		fmt.Printf("ok    %s\n", c.name)
 	}
-	fmt.Printf("%d of %d cases pass, %d skipped\n", len(allCases())-failed-skipped, len(allCases()), skipped)
+	fmt.Printf("%d of %d cases pass, %d skipped\n", total-failed-skipped, total, skipped)
 	return min(failed, 1)
 }

@@ -33,7 +33,7 @@ func TestBerth(t *testing.T) {
 	dir, err := filepath.Abs("../../bin/cni") // for machines without a compiler, such as that of test/vm
 	testutil.Must(t, err)
 	if _, err := exec.LookPath("go"); err == nil {
-		dir = build(t, ours+"bridge", ours+"host-local", ours+"static", ours+"loopback", ours+"portmap", ours+"tuning", ours+"bandwidth")
+		dir = build(t, ours+"bridge", ours+"host-local", ours+"static", ours+"loopback", ours+"portmap", ours+"tuning", ours+"bandwidth", ours+"firewall")
 	}
 	for _, c := range allCases() {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,6 +9,6 @@ trap 'rm -rf "$module"' EXIT
 cd "$module"
 go mod init upstream
 go get "github.com/containernetworking/plugins/...@$version"
-for p in main/bridge ipam/host-local ipam/static main/loopback meta/portmap meta/tuning meta/bandwidth; do
+for p in main/bridge ipam/host-local ipam/static main/loopback meta/portmap meta/tuning meta/bandwidth meta/firewall; do
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$out/${p#*/}" "github.com/containernetworking/plugins/plugins/$p"
 done

@@ -256,7 +256,7 @@ func HostEnd(host, container *netlink.Handle, name string) (netlink.Link, error)
 		return nil, err
 	}
 	if end.Type() != "veth" {
-		return nil, errdefs.Invalid("interface %s is a %s, not one end of a veth pair: there is no link of the host to limit", name, end.Type())
+		return nil, errdefs.Invalid("interface %s is a %s, not one end of a veth pair: no link of the host leads to it", name, end.Type())
 	}
 	l, err := host.LinkByIndex(end.Attrs().ParentIndex)
 	if errors.As(err, new(netlink.LinkNotFoundError)) || err == nil && (l.Type() != "veth" || l.Attrs().ParentIndex != end.Attrs().Index) {

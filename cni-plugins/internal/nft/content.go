@@ -35,7 +35,7 @@ func (e element) port() (Port, bool) {
 // content is what the table holds.
 type content struct {
 	exists   bool
-	current  bool // it is written the way that this code writes it
+	current  map[*nftables.Set]bool // the markers of the parts that are written the way that this code writes them
 	elements []element
 }
 
@@ -52,16 +52,16 @@ func (f *Firewall) read(owned bool) (*content, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list sets of nft table %s: %w", tableName, err)
 	}
-	now := &content{exists: true}
-	for _, s := range f.obj.sets() {
-		if !slices.ContainsFunc(present, func(p *nftables.Set) bool { return p.Name == s.Name }) {
-			continue
-		}
-		if s == f.obj.revision {
-			now.current = true
-			continue
-		}
-		if !owned && f.obj.isOwned(s) {
+	now := &content{exists: true, current: map[*nftables.Set]bool{}}
+	isThere := func(s *nftables.Set) bool {
+		return slices.ContainsFunc(present, func(p *nftables.Set) bool { return p.Name == s.Name })
+	}
+	publishing, walling := f.obj.publishing(), f.obj.walling()
+	for _, p := range []part{publishing, walling} {
+		now.current[p.marker] = isThere(p.marker)
+	}
+	for _, s := range append(publishing.sets, walling.sets...) {
+		if !owned && f.obj.isOwned(s) || !isThere(s) {
 			continue
 		}
 		list, err := f.conn.GetSetElements(s)
@@ -159,8 +159,10 @@ func (now *content) unused(idle func(string) bool) ([]element, error) {
 		if e.link == "" || !gone(e.link) && (idle == nil || !idle(e.link)) {
 			continue
 		}
-		if err := forbidLoopback(e.link); err != nil {
-			return nil, err
+		if e.set.Name != wallsName {
+			if err := forbidLoopback(e.link); err != nil {
+				return nil, err
+			}
 		}
 		list = append(list, e)
 	}

@@ -1,4 +1,5 @@
-// Package nft publishes ports and masquerades, through one nftables table of the host's network namespace: inet berth.
+// Package nft publishes ports, masquerades and keeps pods of different links apart, through one nftables table of the host's network
+// namespace: inet berth.
 //
 // It owns that table and nothing else. The rules never change: everything that depends on networks and pods is an element of a map
 // or set, so a packet costs the same with one published port or a thousand:
@@ -7,10 +8,15 @@
 //	set self4, self6     pod address . pod address, of pods that publish ports: they may reach themselves through the node
 //	set masq4, masq6     link . subnet: what comes from there to the outside is masqueraded
 //	set links            link . link, of the links that lead to pods
+//	set isolated …       the same, of those that the node does not route between (see forward.go)
+//	set walled4/6        pod address . link, of pods that other walled links can't reach
+//	set alone4/6         the same, of those that their own link can't reach either
+//	set walls            link . link, of links with walled pods
 //
-// Elements of the first two carry their owner in their comment: network, container, interface. So DEL and GC need no files
-// and no namespaces, and a second pod that asks for a published port gets an error that names the first one. Elements of the others
-// belong to a link, as long as it has pods: a pod without published ports changes nothing here.
+// The last three and their chain, walls, are there if somebody asked for walls. Elements of ports, self, walled and alone carry their
+// owner in their comment: network, container, interface. So DEL and GC need no files and no namespaces, and a second pod that asks for a
+// published port gets an error that names the first one. Elements of the others belong to a link, as long as it has pods: a pod without
+// published ports and walls changes nothing here.
 //
 // # What the rules do
 //
@@ -18,7 +24,9 @@
 // pods, which alone would let pods reach what listens on the node's 127.0.0.1 (CVE-2020-8558), and neighbours of the node could reach
 // ports that are published at 127.0.0.1 only, because the destination is changed before the kernel would call it impossible. Chain guard
 // drops both, and route_localnet is taken back before the guard goes. ::1 can't be published, as IPv6 has no route_localnet, and is left alone.
-// Traffic from a pod to another link of pods keeps its source address. Nothing is ever accepted or dropped in forward.
+// Traffic from a pod to another link of pods keeps its source address. Chain forward drops what crosses between links that are to be apart,
+// chain walls what crosses from one wall to another or reaches an isolated pod from its own link. Nothing that another table drops can be
+// accepted here.
 //
 // # Lock and cost
 //

@@ -31,6 +31,16 @@ func Open() (*Firewall, error) {
 // Close closes the connection; see the package's text for what it may wait for.
 func (f *Firewall) Close() error { return f.conn.CloseLasting() }
 
+// With calls f with a connection, and closes it last.
+func With(f func(*Firewall) error) (err error) {
+	fw, err := Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fw.Close()) }()
+	return f(fw)
+}
+
 // Add brings what the attachment needs into the table, as far as it is not there. A port that another owner has published gives
 // an error of kind ErrExists that names both.
 func (f *Firewall) Add(a Attachment) error {
@@ -45,11 +55,7 @@ func (f *Firewall) Add(a Attachment) error {
 		if err := now.checkPorts(a); err != nil {
 			return err
 		}
-		missing := now.missing(elements(f.obj, a))
-		if now.current && len(missing) == 0 {
-			return nil
-		}
-		return f.write(now, missing, a.Owner)
+		return f.write(now, f.obj.publishing(), now.missing(elements(f.obj, a)), a.Owner)
 	})
 	if err != nil || !a.needsLoopback() {
 		return err
@@ -57,12 +63,17 @@ func (f *Firewall) Add(a Attachment) error {
 	return allowLoopback(a.Link)
 }
 
-func (f *Firewall) write(now *content, missing []element, o Owner) error {
-	var errs []error
-	if !now.current {
-		errs = append(errs, f.obj.write(f.conn))
+// write adds elements to a part of the table, and the part if it is not there as it should.
+func (f *Firewall) write(now *content, p part, missing []element, o Owner) error {
+	current := now.current[p.marker]
+	if current && len(missing) == 0 {
+		return nil
 	}
-	for _, s := range f.obj.sets() {
+	var errs []error
+	if !current {
+		errs = append(errs, f.obj.write(f.conn, p))
+	}
+	for _, s := range p.sets {
 		var list []nftables.SetElement
 		for _, e := range missing {
 			if e.set == s {
@@ -82,21 +93,26 @@ func (f *Firewall) write(now *content, missing []element, o Owner) error {
 	return nil
 }
 
-// Remove takes away everything of an owner and returns the ports that were published for it. It is idempotent.
+// Remove takes away what Add made for an owner and returns the ports that were published for it. It is idempotent.
 func (f *Firewall) Remove(owner Owner) ([]Port, error) {
-	want := owner.shortened()
-	return f.remove(func(o Owner) bool { return o == want }, nil)
+	return f.remove(func(e element) bool { return !f.obj.isWalled(e.set) && e.owner == owner.shortened() }, nil)
 }
 
-// Collect takes away everything of a network that belongs to none of the valid owners, and the links that idle says have no
-// pods. It returns the ports that were published.
+// Collect takes away what Add made in a network for all but the valid owners, and the links that idle says have no pods. It returns
+// the ports that were published.
 func (f *Firewall) Collect(network string, valid []Owner, idle func(link string) bool) ([]Port, error) {
+	stale := staleIn(network, valid)
+	return f.remove(func(e element) bool { return !f.obj.isWalled(e.set) && stale(e.owner) }, idle)
+}
+
+// staleIn tells the owners of a network that are not valid.
+func staleIn(network string, valid []Owner) func(Owner) bool {
 	keep := map[Owner]bool{}
 	for _, o := range valid {
 		keep[o.shortened()] = true
 	}
 	network = short(network)
-	return f.remove(func(o Owner) bool { return o.Network == network && !keep[o] }, idle)
+	return func(o Owner) bool { return o.Network == network && !keep[o] }
 }
 
 // Check returns an error of kind ErrNotFound if the table lacks something that the attachment needs.
@@ -106,11 +122,16 @@ func (f *Firewall) Check(a Attachment) error {
 		if err != nil {
 			return err
 		}
-		if missing := now.missing(elements(f.obj, a)); len(missing) > 0 || !now.current {
-			return errdefs.NotFound("nft table %s lacks %d elements for %s", tableName, len(missing), a.Owner)
-		}
-		return nil
+		return now.lacks(f.obj.publishing(), elements(f.obj, a), a.Owner)
 	})
+}
+
+// lacks returns an error of kind ErrNotFound if a part of the table, or an element in it, is missing.
+func (now *content) lacks(p part, needed []element, o Owner) error {
+	if missing := now.missing(needed); len(missing) > 0 || !now.current[p.marker] {
+		return errdefs.NotFound("nft table %s lacks %d elements for %s", tableName, len(missing), o)
+	}
+	return nil
 }
 
 // Probe returns an error if the kernel's nftables can't be used.
@@ -119,15 +140,15 @@ func (f *Firewall) Probe() error {
 	return err
 }
 
-// remove takes away the elements of the owners to drop. If that makes a transaction anyway, or if idle is given, links that
+// remove takes away the owned elements to drop. If that makes a transaction anyway, or if idle is given, links that
 // are gone or idle go too.
-func (f *Firewall) remove(drop func(Owner) bool, idle func(string) bool) (ports []Port, err error) {
+func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (ports []Port, err error) {
 	err = locked(func() error {
 		now, err := f.read(true)
 		if err != nil {
 			return err
 		}
-		dropped := slices.DeleteFunc(slices.Clone(now.elements), func(e element) bool { return e.owner == Owner{} || !drop(e.owner) })
+		dropped := slices.DeleteFunc(slices.Clone(now.elements), func(e element) bool { return e.owner == Owner{} || !drop(e) })
 		if !now.exists || len(dropped) == 0 && idle == nil {
 			return nil
 		}
@@ -148,16 +169,22 @@ func (f *Firewall) erase(now *content, list []element) error {
 	}
 	if len(list) == len(now.elements) {
 		f.conn.DelTable(f.obj.table)
-	} else {
-		for _, e := range list {
-			raw := nftables.SetElement{Key: e.raw.Key, KeyEnd: e.raw.KeyEnd}
-			if err := f.conn.SetDeleteElements(e.set, []nftables.SetElement{raw}); err != nil {
-				return errdefs.Bug("encode nft table: %w", err)
-			}
-		}
+	} else if err := f.delete(list); err != nil {
+		return err
 	}
 	if err := f.conn.Flush(); err != nil {
 		return fmt.Errorf("remove from nft table %s: %w", tableName, err)
+	}
+	return nil
+}
+
+// delete adds the deletion of elements to the batch.
+func (f *Firewall) delete(list []element) error {
+	for _, e := range list {
+		raw := nftables.SetElement{Key: e.raw.Key, KeyEnd: e.raw.KeyEnd}
+		if err := f.conn.SetDeleteElements(e.set, []nftables.SetElement{raw}); err != nil {
+			return errdefs.Bug("encode nft table: %w", err)
+		}
 	}
 	return nil
 }

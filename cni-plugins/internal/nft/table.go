@@ -12,6 +12,9 @@ const tableName = "berth"
 // with any change of sets, chains or rules.
 const revision = "revision2"
 
+// wallRevision is the same for what stands behind walls, which only Wall writes: who uses no walls does not pay for them.
+const wallRevision = "wallrevision1"
+
 // objects are the table with its sets and chains, as values for one connection.
 type objects struct {
 	table                                            *nftables.Table
@@ -20,6 +23,9 @@ type objects struct {
 	revision                                         *nftables.Set
 	guard, publish, prerouting, output, postrouting  *nftables.Chain
 	forward                                          *nftables.Chain
+
+	walled4, walled6, alone4, alone6, walls, wallRevision *nftables.Set
+	wall                                                  *nftables.Chain
 }
 
 func newObjects() *objects {
@@ -45,16 +51,16 @@ func newObjects() *objects {
 		s.Interval = true
 		return s
 	}
-	v4, v6 := nftables.TypeIPAddr, nftables.TypeIP6Addr
+	v4, v6, link := nftables.TypeIPAddr, nftables.TypeIP6Addr, nftables.TypeIFName
 	return &objects{
 		table:  t,
 		ports4: ports("ports4", v4), ports6: ports("ports6", v6),
 		masq4: subnets("masq4", v4), masq6: subnets("masq6", v6),
 		self4: set("self4", v4, v4), self6: set("self6", v6, v6),
-		link:     set("links", nftables.TypeIFName, nftables.TypeIFName),
-		isolated: set("isolated", nftables.TypeIFName, nftables.TypeIFName),
-		internal: set("internal", nftables.TypeIFName, nftables.TypeIFName),
-		private:  set("private", nftables.TypeIFName, nftables.TypeIFName),
+		link:     set("links", link, link),
+		isolated: set("isolated", link, link),
+		internal: set("internal", link, link),
+		private:  set("private", link, link),
 		revision: set(revision, nftables.TypeMark),
 
 		guard:       base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw),
@@ -63,30 +69,53 @@ func newObjects() *objects {
 		output:      base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
 		postrouting: base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
 		forward:     base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
+
+		walled4: set("walled4", v4, link), walled6: set("walled6", v6, link),
+		alone4: set("alone4", v4, link), alone6: set("alone6", v6, link),
+		walls:        set("walls", link, link),
+		wallRevision: set(wallRevision, nftables.TypeMark),
+		wall:         base("walls", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
 	}
 }
 
-func (o *objects) sets() []*nftables.Set {
-	return []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.isolated, o.internal, o.private, o.revision}
+// part is a piece of the table that is written as one. Its marker is the set that tells which code wrote it.
+type part struct {
+	sets   []*nftables.Set
+	chains []*nftables.Chain
+	rules  []rule
+	marker *nftables.Set
 }
 
-func (o *objects) chains() []*nftables.Chain {
-	return []*nftables.Chain{o.guard, o.publish, o.prerouting, o.output, o.postrouting, o.forward}
+// publishing is the part for published ports and masquerading, walling that for walls.
+func (o *objects) publishing() part {
+	return part{
+		sets:   []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.isolated, o.internal, o.private},
+		chains: []*nftables.Chain{o.guard, o.publish, o.prerouting, o.output, o.postrouting, o.forward},
+		rules:  o.rules(), marker: o.revision,
+	}
 }
 
-// write adds the whole table to the batch: what exists stays, the rules are replaced by those of now.
-func (o *objects) write(c *nftables.Conn) error {
+func (o *objects) walling() part {
+	return part{
+		sets:   []*nftables.Set{o.walled4, o.walled6, o.alone4, o.alone6, o.walls},
+		chains: []*nftables.Chain{o.wall},
+		rules:  o.wallRules(), marker: o.wallRevision,
+	}
+}
+
+// write adds a part of the table to the batch: what exists stays, the rules are replaced by those of now.
+func (o *objects) write(c *nftables.Conn, p part) error {
 	c.AddTable(o.table)
-	for _, s := range o.sets() {
+	for _, s := range append(p.sets, p.marker) {
 		if err := c.AddSet(s, nil); err != nil {
 			return err
 		}
 	}
-	for _, chain := range o.chains() {
+	for _, chain := range p.chains {
 		c.AddChain(chain)
 		c.FlushChain(chain)
 	}
-	for _, r := range o.rules() {
+	for _, r := range p.rules {
 		c.AddRule(&nftables.Rule{Table: o.table, Chain: r.chain, Exprs: r.exprs})
 	}
 	return nil
@@ -94,5 +123,10 @@ func (o *objects) write(c *nftables.Conn) error {
 
 // isOwned tells whether the elements of a set belong to owners, not to links.
 func (o *objects) isOwned(s *nftables.Set) bool {
-	return s == o.ports4 || s == o.ports6 || s == o.self4 || s == o.self6
+	return s == o.ports4 || s == o.ports6 || s == o.self4 || s == o.self6 || o.isWalled(s)
+}
+
+// isWalled tells whether the elements of a set are pods behind walls.
+func (o *objects) isWalled(s *nftables.Set) bool {
+	return s == o.walled4 || s == o.walled6 || s == o.alone4 || s == o.alone6
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -35,6 +36,22 @@ type Request struct {
 // Warn writes one line for people.
 func (r *Request) Warn(format string, args ...any) {
 	fmt.Fprintf(r.Stderr, r.Config.Type+": "+format+"\n", args...)
+}
+
+// PrevAddrs are the addresses of the container's interface in prevResult, which must be there. Results of old versions don't name interfaces.
+func (r *Request) PrevAddrs() []netip.Addr {
+	var addrs []netip.Addr
+	for _, ip := range r.Config.Prev.IPs {
+		if i := ip.Interface; i != nil {
+			if l := r.Config.Prev.Interfaces[*i]; l.Name != r.IfName || l.Sandbox == "" {
+				continue
+			}
+		}
+		if a, ok := netip.AddrFromSlice(ip.Address.IP); ok {
+			addrs = append(addrs, a.Unmap())
+		}
+	}
+	return addrs
 }
 
 // readRequest checks the environment, reads the configuration and checks that the namespace is not the host's own.
