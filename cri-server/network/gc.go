@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
@@ -57,9 +58,10 @@ func (n *Network) detachOthers(ctx context.Context, valid map[string]bool) error
 	return errors.Join(errs...)
 }
 
-// gcNetworks returns the networks to collect: those configured now and those that pods are still attached to, by name.
+// gcNetworks returns the networks to collect: those configured now and those that pods are still attached to, which may differ under
+// the same name: what is on the bridge, or in the file, that the former configuration names must go too.
 func (n *Network) gcNetworks() ([]*libcni.NetworkConfigList, error) {
-	byName := map[string]*libcni.NetworkConfigList{}
+	different := map[string]*libcni.NetworkConfigList{}
 	pods, err := n.recorded()
 	if err != nil {
 		return nil, err
@@ -70,14 +72,23 @@ func (n *Network) gcNetworks() ([]*libcni.NetworkConfigList, error) {
 			continue // reported by detachOthers, or gone
 		}
 		if list, err := r.list(); err == nil {
-			byName[list.Name] = list
+			different[identity(list)] = list
 		}
 	}
 	lists, err := n.networks()
-	for _, list := range slices.Backward(lists) {
-		byName[list.Name] = list
+	for _, list := range lists {
+		different[identity(list)] = list
 	}
-	return slices.Collect(maps.Values(byName)), err
+	return slices.Collect(maps.Values(different)), err
+}
+
+// identity is the same for networks that do the same.
+func identity(list *libcni.NetworkConfigList) string {
+	parts := []string{list.Name, list.CNIVersion}
+	for _, p := range list.Plugins {
+		parts = append(parts, string(p.Bytes))
+	}
+	return strings.Join(parts, "\n")
 }
 
 func attachments(valid map[string]bool) []types.GCAttachment {

@@ -82,6 +82,12 @@ func (w *world) calls() []string {
 	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }
 
+// status is what keeps pods from being attached.
+func (w *world) status() error {
+	problem, full := w.Status(w.t.Context())
+	return errors.Join(problem, full)
+}
+
 const good = `[ $CNI_COMMAND != ADD ] || echo '{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.1.2.3/24","interface":0}]}'`
 
 func list(name string, plugins ...string) string {
@@ -111,7 +117,7 @@ func (w *world) buildPlugins() {
 func TestDefaultNetworkAttachesPodsAndLeavesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	w.buildPlugins()
-	testutil.Must(t, w.Status(t.Context()))
+	testutil.Must(t, w.status())
 	var wg sync.WaitGroup
 	ips := make([]netip.Addr, 8)
 	pods := make([]network.Attachment, len(ips))
@@ -188,7 +194,7 @@ func TestPodCIDRIsForTheDefaultNetwork(t *testing.T) {
 func TestNoNetwork(t *testing.T) {
 	w := newWorld(t, nil)
 	w.write("../agent", "")
-	err := w.Status(t.Context())
+	err := w.status()
 	if !errors.Is(err, errdefs.ErrUnavailable) || !strings.Contains(err.Error(), w.conf) {
 		t.Errorf("with an agent on the node: %v", err)
 	}
@@ -233,7 +239,7 @@ func TestBrokenFirstFileStopsPods(t *testing.T) {
 		"future version":   strings.ReplaceAll(list("x", "a"), "1.0.0", "9.0.0"),
 	} {
 		w.write("10-x.conflist", text)
-		status := w.Status(t.Context())
+		status := w.status()
 		_, setup := w.Setup(t.Context(), pod("p1"))
 		for _, err := range []error{status, setup} {
 			if !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(fmt.Sprint(err), "10-x.conflist") {
@@ -250,7 +256,7 @@ func TestBrokenFirstFileStopsPods(t *testing.T) {
 func TestMissingPluginIsNamed(t *testing.T) {
 	w := newWorld(t, nil)
 	w.write("10-x.conflist", list("x", "nowhere"))
-	if err := w.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "nowhere") || !strings.Contains(err.Error(), w.bin) {
+	if err := w.status(); err == nil || !strings.Contains(err.Error(), "nowhere") || !strings.Contains(err.Error(), w.bin) {
 		t.Errorf("Status: %v", err)
 	}
 }
@@ -431,7 +437,7 @@ func TestAPluginOfAnotherTime(t *testing.T) {
 	testutil.Must(t, os.WriteFile(filepath.Join(w.bin, "old"), []byte(script), 0o755))
 	w.write("1.conflist", `{"cniVersion": "1.1.0", "name": "n", "plugins": [{"type": "old"}]}`)
 	for range 2 { // the answer is kept
-		if err := w.Status(t.Context()); !errors.Is(err, errdefs.ErrUnavailable) || !strings.Contains(err.Error(), "bin_dirs") {
+		if err := w.status(); !errors.Is(err, errdefs.ErrUnavailable) || !strings.Contains(err.Error(), "bin_dirs") {
 			t.Errorf("got %v", err)
 		}
 	}

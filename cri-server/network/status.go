@@ -6,22 +6,38 @@ import (
 	"fmt"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
 )
 
-// Status returns nil if a pod could be attached now, else the reason why not: no network, a broken configuration, a missing
-// plugin, or what a plugin's STATUS says (CNI 1.1).
-func (n *Network) Status(ctx context.Context) error {
+// exhausted are the details of the error with which berth's plugins say that all addresses are taken; code 50 alone does not tell
+// that from what is broken.
+const exhausted = "addresses exhausted"
+
+// Status returns as problem why no pod could be attached now: no network, a broken configuration, a missing plugin, or what a
+// plugin's STATUS says (CNI 1.1). It is nil if only addresses are missing, which full says: that ends with the next pod that goes, and
+// a node that is not ready would lose its pods for it.
+func (n *Network) Status(ctx context.Context) (problem, full error) {
 	list, err := n.podNetwork(ctx)
 	if err != nil {
-		return err
+		return err, nil
 	}
 	if err := n.findPlugins(ctx, list); err != nil {
-		return fmt.Errorf("network %q: %w", list.Name, err)
+		return fmt.Errorf("network %q: %w", list.Name, err), nil
 	}
-	if err := n.cni.GetStatusNetworkList(ctx, list); err != nil {
-		return fmt.Errorf("network %q: %w", list.Name, err)
+	for _, p := range list.Plugins { // one by one: behind one that is out of addresses another may be broken
+		one := *list
+		one.Plugins = []*libcni.PluginConfig{p}
+		err := n.cni.GetStatusNetworkList(ctx, &one)
+		var said *types.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &said) && said.Details == exhausted:
+			full = fmt.Errorf("network %q: %w", list.Name, err)
+		default:
+			return fmt.Errorf("network %q: %w", list.Name, err), full
+		}
 	}
-	return nil
+	return nil, full
 }
 
 // findPlugins returns an error that names every plugin of a chain that is not installed, or does not speak the chain's

@@ -26,6 +26,7 @@ type Config struct {
 
 	Limit    time.Duration // after which an operation that hangs is given up; 0: 4 minutes
 	ShmSize  int64         // bytes of /dev/shm that a pod's containers share; 0: 64 MiB
+	Collect  time.Duration // between two collections of what the network has for no pod; 0: 10 minutes
 	LayerAge time.Duration // how old the measure of a writable layer may be; 0: 10 s
 }
 
@@ -50,6 +51,9 @@ func (c *Config) check() error {
 	}
 	if c.ShmSize == 0 {
 		c.ShmSize = 64 << 20
+	}
+	if c.Collect == 0 {
+		c.Collect = 10 * time.Minute
 	}
 	if c.LayerAge == 0 {
 		c.LayerAge = 10 * time.Second

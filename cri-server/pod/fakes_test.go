@@ -175,6 +175,7 @@ func (f fakeMachine) PauseRoot(string) (*os.File, error) { return f.w.root() }
 func (f fakeMachine) Devices(context.Context, []spec.Device) ([]spec.DeviceNode, error) {
 	return nil, nil
 }
+
 func (f fakeMachine) Relabel(ctx context.Context, path, label string) error {
 	f.w.label(path, label)
 	return f.w.step(ctx, "relabel")

@@ -39,6 +39,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	m.background.Go(func() { m.followExits(exits) })
 	m.takeDownHalfMade()
 	m.sweep(ctx)
+	m.background.Go(m.collectNetwork)
 	return nil
 }
 

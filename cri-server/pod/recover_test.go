@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,6 +259,31 @@ func FuzzDecodeRecords(f *testing.F) {
 			t.Errorf("foreign record accepted: %+v", rec)
 		}
 	})
+}
+
+// What the network has for no pod goes while berthd runs too; a pod that is not detached yet is not the collection's business.
+func TestTheNetworkIsSweptFromTimeToTime(t *testing.T) {
+	w := newWorld(t)
+	w.collect = time.Millisecond
+	m := w.manager()
+	podID, _ := w.mustRun(m, "web")
+	stuckID, _ := w.mustRun(m, "stuck")
+	w.setFail("take down network", errors.New("plugin is broken"))
+	if err := m.StopPod(t.Context(), stuckID); err == nil {
+		t.Fatal("stopped")
+	}
+	for range 3 {
+		w.mu.Lock()
+		w.held["network stray"] = true
+		w.mu.Unlock()
+		w.await(m, "the sweep", func() bool { return !slices.Contains(w.left(), "network stray") })
+	}
+	for _, id := range []string{podID, stuckID} {
+		if !slices.Contains(w.left(), "network "+id) {
+			t.Errorf("pod %s has lost its network", id)
+		}
+	}
+	w.setFail("take down network", nil)
 }
 
 func TestCloseDoesNotWaitForWhatHangs(t *testing.T) {

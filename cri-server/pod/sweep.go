@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-runtime/berth/runtime/container"
 )
@@ -119,6 +120,25 @@ func (m *Manager) sweepVolumes(context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// collectNetwork sweeps the network from time to time until the manager closes: a plugin, or somebody else who uses the same ones, may
+// leave something at any time, and addresses are few. What a pod is still to be detached from is not its business.
+func (m *Manager) collectNetwork() {
+	tick := time.NewTicker(m.cfg.Collect)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.closing:
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := m.limited()
+		if err := m.sweepNetwork(ctx); err != nil && ctx.Err() == nil {
+			m.log.WarnContext(ctx, "sweep what belongs to nobody", "what", "network attachments", "err", err)
+		}
+		cancel()
+	}
 }
 
 func (m *Manager) sweepNetwork(ctx context.Context) error {

@@ -34,6 +34,7 @@ type world struct {
 	bootID   string
 	selinux  bool              // the machine has it
 	labels   map[string]string // of files, and of "root"
+	collect  time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,7 +66,7 @@ func (w *world) unrecovered() *Manager {
 		State: filepath.Join(w.dir, "state"), Volumes: filepath.Join(w.dir, "volumes"),
 		Images: fakeImages{w}, Network: fakeNetwork{w}, Runtime: fakeRuntime{w, exits}, Cgroups: fakeCgroups{w},
 		Namespaces: fakeNamespaces{w}, Machine: fakeMachine{w}, Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
-		Limit: time.Minute,
+		Limit: time.Minute, Collect: w.collect,
 	})
 	if err != nil {
 		w.t.Fatal(err)

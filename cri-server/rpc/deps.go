@@ -54,7 +54,7 @@ type Images interface {
 
 // Network is what RPCs need of the node's networks.
 type Network interface {
-	Status(ctx context.Context) error // nil: pods can be connected
+	Status(ctx context.Context) (problem, full error) // why pods can't be connected; why not at the moment, as addresses are used up
 	SetPodCIDR(ctx context.Context, cidr string) error
 }
 

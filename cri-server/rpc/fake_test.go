@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -201,7 +202,12 @@ type fakeNetwork struct {
 	err error
 }
 
-func (f fakeNetwork) Status(context.Context) error { return f.err }
+func (f fakeNetwork) Status(context.Context) (problem, full error) {
+	if errors.Is(f.err, errdefs.ErrExhausted) {
+		return nil, f.err
+	}
+	return f.err, nil
+}
 
 func (f fakeNetwork) SetPodCIDR(_ context.Context, cidr string) error {
 	f.note("cidr " + cidr)

@@ -40,10 +40,10 @@ func relabel(ctx context.Context, path, label string, most int) error {
 	if err != nil {
 		return err
 	}
-	r := &relabeler{ctx: ctx, label: label, left: most}
-	err = r.checkHost(top)
+	r := &relabeler{label: label, left: most}
+	err = checkHost(top)
 	if err == nil {
-		err = r.tree(top, maxDepth)
+		err = r.tree(ctx, top, maxDepth)
 	}
 	if errors.Is(err, syscall.ENOTSUP) {
 		err = nil
@@ -53,13 +53,12 @@ func relabel(ctx context.Context, path, label string, most int) error {
 
 // relabeler walks one tree.
 type relabeler struct {
-	ctx   context.Context
 	label string
 	left  int // how many more files it may label
 }
 
 // checkHost refuses the host's own folders, by where the open file is.
-func (r *relabeler) checkHost(top *os.File) error {
+func checkHost(top *os.File) error {
 	path, err := sys.PathOf(top)
 	if err != nil {
 		return err
@@ -81,8 +80,8 @@ func hostFolder(path string) bool {
 		slices.ContainsFunc(system, func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") })
 }
 
-func (r *relabeler) tree(f *os.File, depth int) error {
-	if err := r.one(f); err != nil {
+func (r *relabeler) tree(ctx context.Context, f *os.File, depth int) error {
+	if err := r.one(ctx, f); err != nil {
 		return err
 	}
 	info, err := f.Stat()
@@ -96,14 +95,14 @@ func (r *relabeler) tree(f *os.File, depth int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.entries(dir, depth-1), dir.Close())
+	return errors.Join(r.entries(ctx, dir, depth-1), dir.Close())
 }
 
-func (r *relabeler) entries(dir *os.File, depth int) error {
+func (r *relabeler) entries(ctx context.Context, dir *os.File, depth int) error {
 	for {
 		names, err := dir.Readdirnames(labelBatch)
 		for _, name := range names {
-			if err := r.entry(dir, name, depth); err != nil {
+			if err := r.entry(ctx, dir, name, depth); err != nil {
 				return fmt.Errorf("%.100s: %w", name, err)
 			}
 		}
@@ -117,7 +116,7 @@ func (r *relabeler) entries(dir *os.File, depth int) error {
 }
 
 // entry labels what is in a folder. What is gone by now, or is another mount, is none of ours.
-func (r *relabeler) entry(dir *os.File, name string, depth int) error {
+func (r *relabeler) entry(ctx context.Context, dir *os.File, name string, depth int) error {
 	const resolve = sys.ResolveBeneath | sys.ResolveNoSymlinks | sys.ResolveNoXdev
 	f, err := sys.Openat2(dir, name, sys.OPath|syscall.O_NOFOLLOW, 0, resolve)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EXDEV) {
@@ -126,12 +125,12 @@ func (r *relabeler) entry(dir *os.File, name string, depth int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.tree(f, depth), f.Close())
+	return errors.Join(r.tree(ctx, f, depth), f.Close())
 }
 
 // one labels a file unless it has the label: each write is one to the disk.
-func (r *relabeler) one(f *os.File) error {
-	if err := r.ctx.Err(); err != nil {
+func (r *relabeler) one(ctx context.Context, f *os.File) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if r.left--; r.left < 0 {

@@ -17,6 +17,22 @@ const (
 	CodeDamaged  uint = 102 // state on disk is damaged
 )
 
+// DetailsExhausted are the details of an error because all addresses are taken. The code of a STATUS does not tell that apart from
+// what keeps a node from being ready.
+const DetailsExhausted = "addresses exhausted"
+
+// details are those of a delegate, or our own.
+func details(err error) string {
+	var said *types.Error
+	switch {
+	case errors.Is(err, errdefs.ErrExhausted):
+		return DetailsExhausted
+	case errors.As(err, &said) && said.Details == DetailsExhausted:
+		return said.Details
+	}
+	return "" // other details of a delegate stand in the text
+}
+
 // codedError carries a code that its kind alone does not tell.
 type codedError struct {
 	code uint

@@ -109,7 +109,7 @@ type errorJSON struct {
 }
 
 func errorObject(v, command string, err error) errorJSON {
-	return errorJSON{CNIVersion: v, Error: types.Error{Code: code(command, err), Msg: err.Error()}}
+	return errorJSON{CNIVersion: v, Error: types.Error{Code: code(command, err), Msg: err.Error(), Details: details(err)}}
 }
 
 func printJSON(w io.Writer, v any) error {
