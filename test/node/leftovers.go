@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -91,9 +92,11 @@ func (n *Node) allocations() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
-			if i > 1 { // after the head and the line of addresses given last
-				list = append(list, "address "+line)
+		for line := range strings.Lines(string(data)) {
+			// Lines of taken addresses begin with them. The others are the file's head and index, and freed addresses.
+			first, _, _ := strings.Cut(line, " ")
+			if _, err := netip.ParseAddr(first); err == nil {
+				list = append(list, "address "+strings.TrimSpace(line))
 			}
 		}
 	}
@@ -135,7 +138,7 @@ func cgroups() ([]string, error) {
 }
 
 // networkSets are those of berth's nft table that hold networks; all others hold pods.
-var networkSets = []string{"masq4", "masq6", "links"}
+var networkSets = []string{"masq4", "masq6", "links", "isolated", "internal", "private"}
 
 // nftState lists elements of sets and maps that belong to pods, and rules of other tables than berth's own, whose rules never
 // change.
