@@ -116,25 +116,33 @@ func (n *Network) choicePath() string { return filepath.Join(n.conf.CacheDir, "d
 
 // chosenDefault returns the built-in network if it was used on this node since boot, else nil.
 func (n *Network) chosenDefault() (*libcni.NetworkConfigList, error) {
+	c, ok, err := n.readChoice()
+	if err != nil || !ok {
+		return nil, err
+	}
+	return n.buildDefault(c)
+}
+
+// readChoice returns what was decided for this node; ok is false if nothing was.
+func (n *Network) readChoice() (c choice, ok bool, err error) {
 	info, err := os.Stat(n.choicePath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return choice{}, false, nil
 	}
 	if err == nil && info.Size() > choiceMax {
 		err = errdefs.New(errdefs.ErrDataLoss, "%s has %d bytes", n.choicePath(), info.Size())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read default network: %w", err)
+		return choice{}, false, fmt.Errorf("read default network: %w", err)
 	}
 	data, err := os.ReadFile(n.choicePath())
 	if err != nil {
-		return nil, fmt.Errorf("read default network: %w", err)
+		return choice{}, false, fmt.Errorf("read default network: %w", err)
 	}
-	c, err := decodeChoice(data)
-	if err != nil {
-		return nil, errdefs.New(errdefs.ErrDataLoss, "read default network: %s: %w; remove the file to choose again", n.choicePath(), err)
+	if c, err = decodeChoice(data); err != nil {
+		return choice{}, false, errdefs.New(errdefs.ErrDataLoss, "read default network: %s: %w; remove the file to choose again", n.choicePath(), err)
 	}
-	return n.buildDefault(c)
+	return c, true, nil
 }
 
 func decodeChoice(data []byte) (choice, error) {

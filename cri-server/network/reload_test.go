@@ -85,3 +85,25 @@ func TestAChangedNetwork(t *testing.T) {
 		testutil.Must(t, w.GC(t.Context(), nil)) // takes the bridge away; the package's leak check looks for it
 	}
 }
+
+// TestPodCIDRForAConfiguredNetwork gives the kubelet's subnets to a network that asks for ranges.
+func TestPodCIDRForAConfiguredNetwork(t *testing.T) {
+	w := newWorld(t, nil)
+	w.buildPlugins()
+	w.write("10-net.conflist", fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","plugins":[
+		{"type":"bridge","bridge":"br0","isGateway":true,"capabilities":{"ipRanges":true},"ipam":{"type":"host-local","dataDir":%q}}]}`, w.dir))
+	testutil.Must(t, w.status())
+	p := pod("p1")
+	p.Netns = testutil.NewNetNS(t)
+	if _, err := w.Setup(t.Context(), p); err == nil || !strings.Contains(err.Error(), "ipRanges") {
+		t.Errorf("without a subnet: %v", err)
+	}
+	testutil.Must(t, w.SetPodCIDR(t.Context(), "10.200.2.0/24,fd22::/64"))
+	res, err := w.Setup(t.Context(), p)
+	testutil.Must(t, err)
+	if got := fmt.Sprint(res.IPs); got != "[10.200.2.2 fd22::2]" {
+		t.Errorf("addresses %s", got)
+	}
+	testutil.Must(t, w.Teardown(t.Context(), p))
+	testutil.Must(t, w.GC(t.Context(), nil))
+}

@@ -36,6 +36,9 @@ func (n *Network) Setup(ctx context.Context, a Attachment) (res Result, err erro
 	if err := checkCapabilities(list, rt); err != nil {
 		return Result{}, err
 	}
+	if err := n.addRanges(list, rt); err != nil {
+		return Result{}, fmt.Errorf("attach pod %s to network %q: %w", a.PodID, list.Name, err)
+	}
 	// A missing plugin can't undo anything either: a chain that begins with one would leave the pod half attached for good.
 	if err := n.findPlugins(ctx, list); err != nil {
 		return Result{}, fmt.Errorf("attach pod %s to network %q: %w", a.PodID, list.Name, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,7 +50,11 @@ func rangesByCapability(e *env) error {
 		set(object{"subnet": "10.9.5.0/24", "rangeStart": "10.9.5.7"}), set(object{"subnet": "fd09:5::/64"}),
 	}}})
 	r, err := e.take("c1", conf)
-	return wantAddresses(r, err, "10.9.5.7/24 fd09:5::2/64")
+	if err := wantAddresses(r, err, "10.9.5.7/24 fd09:5::2/64"); err != nil {
+		return err
+	}
+	idle := with(conf, object{"runtimeConfig": nil, "capabilities": object{"ipRanges": true}}) // nobody tells the ranges to these
+	return errors.Join(e.status("host-local", idle), e.del("host-local", &container{id: "c1", path: "/gone"}, idle), e.gc("host-local", idle))
 }
 
 func excluded(e *env) error {

@@ -30,6 +30,9 @@ func Add(r *plugin.Request) (*current.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(c.Pool.Sets) == 0 {
+		return nil, noRanges()
+	}
 	result := &current.Result{Routes: c.Routes}
 	if c.ResolvConf != "" {
 		if result.DNS, err = readResolvConf(c.ResolvConf); err != nil {
@@ -102,10 +105,17 @@ func Status(r *plugin.Request) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Pool.Sets) == 0 && !c.ByRuntime {
+		return noRanges()
+	}
 	if err := store.Free(c.Pool); err != nil {
 		return errdefs.New(errdefs.ErrUnavailable, "network %s: %w", r.Config.Name, err)
 	}
 	return nil
+}
+
+func noRanges() error {
+	return errdefs.Invalid("ipam: no address ranges are given: name some in ranges, or have the runtime do it (capability ipRanges)")
 }
 
 func open(r *plugin.Request) (Config, *alloc.Store, error) {

@@ -32,9 +32,10 @@ const (
 // Config is a checked configuration.
 type Config struct {
 	DataDir    string
-	FormerDir  string // where the CNI project's host-local would have its files
-	ResolvConf string // "" = none
-	Pool       alloc.Pool
+	FormerDir  string     // where the CNI project's host-local would have its files
+	ResolvConf string     // "" = none
+	Pool       alloc.Pool // without sets if neither the configuration nor the runtime names ranges
+	ByRuntime  bool       // the runtime names ranges with ADD
 	Routes     []*types.Route
 	Want       []netip.Addr // asked for by CNI_ARGS, args or the ips capability
 }
@@ -57,7 +58,10 @@ type wireIPAM struct {
 }
 
 type wireConfig struct {
-	IPAM          *wireIPAM `json:"ipam"`
+	IPAM         *wireIPAM `json:"ipam"`
+	Capabilities struct {
+		IPRanges bool `json:"ipRanges"`
+	} `json:"capabilities"`
 	RuntimeConfig struct {
 		IPRanges [][]wireRange `json:"ipRanges"`
 		IPs      []string      `json:"ips"`
@@ -79,7 +83,10 @@ func ParseConfig(data []byte, args map[string]string) (Config, error) {
 	if w.IPAM == nil {
 		return Config{}, errdefs.Invalid("the configuration has no ipam section")
 	}
-	c := Config{DataDir: w.IPAM.DataDir, FormerDir: w.IPAM.DataDir, ResolvConf: w.IPAM.ResolvConf, Routes: w.IPAM.Routes}
+	c := Config{
+		DataDir: w.IPAM.DataDir, FormerDir: w.IPAM.DataDir, ResolvConf: w.IPAM.ResolvConf, Routes: w.IPAM.Routes,
+		ByRuntime: w.Capabilities.IPRanges,
+	}
 	if c.DataDir == "" {
 		c.DataDir, c.FormerDir = DefaultDataDir, formerDataDir
 	}
@@ -161,6 +168,9 @@ func parseSets(w wireConfig) ([]alloc.Set, error) {
 		lists = append(lists, []wireRange{w.IPAM.wireRange})
 	}
 	lists = append(lists, w.IPAM.Ranges...)
+	if len(lists) == 0 {
+		return nil, nil // which ADD and STATUS judge
+	}
 	total := 0
 	var sets []alloc.Set
 	for _, list := range lists {

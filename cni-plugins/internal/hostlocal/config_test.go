@@ -32,7 +32,6 @@ func TestParseConfigRefuses(t *testing.T) {
 	for name, conf := range map[string]string{
 		"no JSON":            `{`,
 		"no ipam":            `{}`,
-		"no ranges":          `{"ipam":{}}`,
 		"empty set":          `{"ipam":{"ranges":[[]]}}`,
 		"subnet":             `{"ipam":{"subnet":"10.0.0/24"}}`,
 		"mapped subnet":      `{"ipam":{"subnet":"::ffff:10.0.0.0/120"}}`,
@@ -65,6 +64,25 @@ func TestParseConfigOfThePool(t *testing.T) {
 	c, err := ParseConfig([]byte(`{"ipam":{"subnet":"10.0.0.0/24","exclude":["10.0.0.9","10.0.0.128/25","fd00::/64"],"cooldown":90,"dataDir":"/x"}}`), nil)
 	if got := fmt.Sprint(c.Pool.Exclude, " ", c.Pool.Cooldown, " ", c.DataDir, " ", c.FormerDir); err != nil || got != "[10.0.0.9/32 10.0.0.128/25 fd00::/64] 1m30s /x /x" {
 		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// A configuration whose ranges the runtime gives must do for DEL, GC and STATUS, which get none.
+func TestRangesOfTheRuntime(t *testing.T) {
+	for conf, byRuntime := range map[string]bool{
+		`{"name":"n","ipam":{"dataDir":"/nowhere"},"capabilities":{"ipRanges":true}}`: true,
+		`{"name":"n","ipam":{"dataDir":"/nowhere"}}`:                                  false,
+	} {
+		r := &plugin.Request{ContainerID: "c", IfName: "eth0", Config: plugin.Config{Name: "n", Raw: []byte(conf)}}
+		if err := errors.Join(Del(r), GC(r)); err != nil {
+			t.Errorf("%s: %v", conf, err)
+		}
+		if err := Status(r); (err == nil) != byRuntime {
+			t.Errorf("%s: STATUS %v", conf, err)
+		}
+		if _, err := Add(r); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("%s: ADD %v", conf, err)
+		}
 	}
 }
 
