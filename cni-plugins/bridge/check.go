@@ -11,6 +11,7 @@ import (
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/netns"
 )
@@ -48,15 +49,21 @@ func check(r *plugin.Request) (err error) {
 	if err := checkInside(p, r.NS.Netlink(), end); err != nil {
 		return err
 	}
-	return checkFirewall(p)
+	return checkFirewall(p, r.Repair)
 }
 
-func checkFirewall(p plan) (err error) {
+func checkFirewall(p plan, repair bool) (err error) {
 	fw, err := nft.Open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, fw.Close()) }()
+	if repair {
+		fw.Distrust()
+		if err := ports.Publish(fw, p.Firewall); err != nil {
+			return err
+		}
+	}
 	err = fw.Check(p.Firewall)
 	if isMissing(err) {
 		return plugin.Mismatch("%w", err)

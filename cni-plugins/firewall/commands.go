@@ -114,7 +114,15 @@ func check(r *plugin.Request) error {
 				return errors.Join(err, plugin.Mismatch("bridge port %s is not isolated", p.port.Attrs().Name))
 			}
 		}
-		err = nft.With(func(fw *nft.Firewall) error { return fw.CheckWall(p.wall) })
+		err = nft.With(func(fw *nft.Firewall) error {
+			if r.Repair {
+				fw.Distrust()
+				if err := fw.Wall(p.wall); err != nil {
+					return err
+				}
+			}
+			return fw.CheckWall(p.wall)
+		})
 		if errors.Is(err, errdefs.ErrNotFound) {
 			return plugin.Mismatch("%w", err)
 		}

@@ -70,7 +70,15 @@ func check(r *plugin.Request) error {
 	if err != nil || len(a.Ports) == 0 {
 		return err
 	}
-	err = nft.With(func(fw *nft.Firewall) error { return fw.Check(a) })
+	err = nft.With(func(fw *nft.Firewall) error {
+		if r.Repair {
+			fw.Distrust()
+			if err := ports.Publish(fw, a); err != nil {
+				return err
+			}
+		}
+		return fw.Check(a)
+	})
 	if errors.Is(err, errdefs.ErrNotFound) {
 		return plugin.Mismatch("%w", err)
 	}

@@ -115,7 +115,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 		Pods: pods, Containers: pods, Images: images, Network: networks, Streams: streams, Healthy: containers.Healthy,
 		Version: version.Semantic(), Systemd: cfg.Cgroup.Driver == config.Systemd, Info: describe(cfg, networks), Logger: log.With("part", "rpc"),
 	})
-	return serve(ctx, cfg, log, parts{listener: listener, pods: pods, server: server, streams: streams})
+	return serve(ctx, cfg, log, parts{listener: listener, pods: pods, server: server, streams: streams, networks: networks})
 }
 
 // parts are what serve needs.
@@ -124,6 +124,7 @@ type parts struct {
 	pods     *pod.Manager
 	server   *rpc.Server
 	streams  *stream.Server
+	networks *network.Network
 }
 
 // serve answers on both servers until ctx ends or one of them breaks.
@@ -154,6 +155,13 @@ func beReady(ctx context.Context, cfg config.Config, log *slog.Logger, p parts) 
 	go func() {
 		ended <- autoremove.Run(ctx, p.pods, filepath.Join(cfg.Root, "logs"), log.With("part", "autoremove"))
 	}()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := p.networks.Watch(ctx); err != nil {
+			log.WarnContext(ctx, "firewall rules that others delete will not come back by themselves", "err", err)
+		}
+	}()
 	log.InfoContext(ctx, "berthd is ready", "version", version.String(), "listen", cfg.Listen, "state", cfg.State, "recovery", time.Since(begin))
 	manager := os.Getenv("NOTIFY_SOCKET")
 	if err := notify(manager, "READY=1"); err != nil {
@@ -161,5 +169,6 @@ func beReady(ctx context.Context, cfg config.Config, log *slog.Logger, p parts) 
 	}
 	<-ctx.Done()
 	log.InfoContext(ctx, "berthd stops; pods go on")
+	<-watched
 	return errors.Join(notify(manager, "STOPPING=1"), <-ended)
 }

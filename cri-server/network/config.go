@@ -30,10 +30,11 @@ type Config struct {
 
 // Network connects pods. Its methods may be called from several goroutines, but for one pod one after another.
 type Network struct {
-	conf   Config
-	cni    *libcni.CNIConfig
-	runner *runner
-	gate   *semaphore.Weighted // GC takes all of it, Setup and Teardown one
+	conf    Config
+	cni     *libcni.CNIConfig
+	repairs *libcni.CNIConfig // cni, whose CHECK repairs
+	runner  *runner
+	gate    *semaphore.Weighted // GC takes all of it, Setup and Teardown one
 
 	mu     sync.Mutex
 	spoken map[string]spoken // by path of a plugin
@@ -61,12 +62,13 @@ func New(c Config) (*Network, error) {
 	}
 	runner := &runner{timeout: c.PluginTimeout, log: c.Logger}
 	return &Network{
-		conf:   c,
-		runner: runner,
-		cni:    libcni.NewCNIConfigWithCacheDir(c.BinDirs, c.CacheDir, runner),
-		gate:   semaphore.NewWeighted(gateSize),
-		spoken: map[string]spoken{},
-		live:   map[string]bool{},
+		conf:    c,
+		runner:  runner,
+		cni:     libcni.NewCNIConfigWithCacheDir(c.BinDirs, c.CacheDir, runner),
+		repairs: libcni.NewCNIConfigWithCacheDir(c.BinDirs, c.CacheDir, &repairer{runner}),
+		gate:    semaphore.NewWeighted(gateSize),
+		spoken:  map[string]spoken{},
+		live:    map[string]bool{},
 	}, nil
 }
 

@@ -78,6 +78,14 @@ func (r *runner) ExecPlugin(ctx context.Context, path string, stdin []byte, envi
 	return nil, &PluginError{Plugin: plugin, Stage: stage, Stderr: strings.TrimSpace(stderr.String()), Cause: err}
 }
 
+// repairer is a runner whose plugins repair when they check.
+type repairer struct{ *runner }
+
+// ExecPlugin implements invoke.Exec.
+func (r *repairer) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	return r.runner.ExecPlugin(ctx, path, stdin, append(environ, repairVariable))
+}
+
 // FindInPath implements invoke.Exec.
 func (r *runner) FindInPath(plugin string, dirs []string) (string, error) {
 	for _, dir := range dirs {

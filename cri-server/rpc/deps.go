@@ -56,6 +56,7 @@ type Images interface {
 type Network interface {
 	Status(ctx context.Context) (problem, full error) // why pods can't be connected; why not at the moment, as addresses are used up
 	SetPodCIDR(ctx context.Context, cidr string) error
+	Repair(ctx context.Context) error
 }
 
 // Streams hands out the addresses at which a client finds its exec, attach or port-forward.

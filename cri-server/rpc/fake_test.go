@@ -209,6 +209,11 @@ func (f fakeNetwork) Status(context.Context) (problem, full error) {
 	return f.err, nil
 }
 
+func (f fakeNetwork) Repair(context.Context) error {
+	f.note("repair")
+	return nil
+}
+
 func (f fakeNetwork) SetPodCIDR(_ context.Context, cidr string) error {
 	f.note("cidr " + cidr)
 	return nil

@@ -9,9 +9,13 @@ import (
 )
 
 // UpdateRuntimeConfig hears from the kubelet which addresses the node's pods may have: one CIDR, or one of each family
-// with a comma between.
+// with a comma between. Without a network configuration it says that what there is should be put in order: the firewall rules
+// of pods that are missing come back.
 func (s *runtimeService) UpdateRuntimeConfig(ctx context.Context, req *runtimeapi.UpdateRuntimeConfigRequest) (*runtimeapi.UpdateRuntimeConfigResponse, error) {
 	cidr := req.GetRuntimeConfig().GetNetworkConfig().GetPodCidr()
+	if req.GetRuntimeConfig().GetNetworkConfig() == nil {
+		return &runtimeapi.UpdateRuntimeConfigResponse{}, s.network.Repair(ctx)
+	}
 	if cidr == "" {
 		return &runtimeapi.UpdateRuntimeConfigResponse{}, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/berth-runtime/berth/internal/testutil"
@@ -152,4 +153,37 @@ func TestPortIsFreeAgain(t *testing.T) {
 		wantPage(t, "", "http://127.0.0.1:18084/", "Hello from "+name)
 		testutil.Must(t, p.Remove(t.Context()))
 	}
+}
+
+// Others flush the node's firewall: a reload of firewalld, a script of nft's. Pods must be reachable again without being restarted.
+func TestFirewallRulesComeBack(t *testing.T) {
+	f := setup(t, node.Options{})
+	p := f.pod(t, "web", publish(cri.Protocol_TCP, "", 18084, 80))
+	run(t, p, "web", web)
+	page := func() { wantPage(t, "", "http://127.0.0.1:18084/", "Hello from web") }
+	page()
+	firewall, err := nftables.New()
+	testutil.Must(t, err)
+
+	firewall.FlushRuleset()
+	testutil.Must(t, firewall.Flush())
+	page()
+
+	// What berthd can't see, as nobody deleted the table: asked for.
+	firewall.FlushTable(&nftables.Table{Name: "berth", Family: nftables.TableFamilyINet})
+	testutil.Must(t, firewall.Flush())
+	if body, err := get(dialFrom(t, ""), "http://127.0.0.1:18084/"); err == nil {
+		t.Fatalf("without any rules the port answers: %q", body)
+	}
+	if out, err := f.berth(t, "net", "repair").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("berth net repair: %v, %q", err, out)
+	}
+	page()
+
+	// While berthd was away.
+	testutil.Must(t, f.Node.Stop())
+	firewall.FlushRuleset()
+	testutil.Must(t, firewall.Flush())
+	testutil.Must(t, f.Node.Start(t.Context()))
+	page()
 }

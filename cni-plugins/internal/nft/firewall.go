@@ -15,8 +15,9 @@ import (
 
 // Firewall is a connection to the table. It is not for concurrent use.
 type Firewall struct {
-	conn *nftables.Conn
-	obj  *objects
+	conn    *nftables.Conn
+	obj     *objects
+	rewrite bool // Add and Wall write the rules in any case
 }
 
 // Open connects to the nftables of the calling process's network namespace. Nothing is written yet.
@@ -27,6 +28,9 @@ func Open() (*Firewall, error) {
 	}
 	return &Firewall{conn: c, obj: newObjects()}, nil
 }
+
+// Distrust has Add and Wall write all rules, also when the table looks as if it had them: others may have taken out single ones.
+func (f *Firewall) Distrust() { f.rewrite = true }
 
 // Close closes the connection; see the package's text for what it may wait for.
 func (f *Firewall) Close() error { return f.conn.CloseLasting() }
@@ -65,7 +69,7 @@ func (f *Firewall) Add(a Attachment) error {
 
 // write adds elements to a part of the table, and the part if it is not there as it should.
 func (f *Firewall) write(now *content, p part, missing []element, o Owner) error {
-	current := now.current[p.marker]
+	current := now.current[p.marker] && !f.rewrite
 	if current && len(missing) == 0 {
 		return nil
 	}

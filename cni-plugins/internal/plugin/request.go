@@ -31,7 +31,13 @@ type Request struct {
 	Path        []string          // CNI_PATH
 	Config      Config
 	Stderr      io.Writer
+	Repair      bool // CHECK puts the firewall back first
 }
+
+// RepairVariable in the environment, set to 1, has CHECK put back what of an attachment's firewall is gone, before it looks:
+// others flush the rules of the whole host now and then. CNI has no command for that; plugins that don't know the variable
+// check and say what is missing.
+const RepairVariable = "BERTH_CNI_REPAIR"
 
 // Warn writes one line for people.
 func (r *Request) Warn(format string, args ...any) {
@@ -82,7 +88,7 @@ type variable struct {
 }
 
 func readEnvironment(getenv func(string) string) (*Request, error) {
-	r := &Request{Command: getenv("CNI_COMMAND")}
+	r := &Request{Command: getenv("CNI_COMMAND"), Repair: getenv(RepairVariable) == "1"}
 	switch r.Command {
 	case "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION":
 	case "":

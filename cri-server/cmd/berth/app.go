@@ -38,7 +38,7 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(
 		a.runCommand(), a.execCommand(), a.attachCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(), a.rmCommand(),
-		a.inspectCommand(), a.pullCommand(), a.imagesCommand(), a.rmiCommand(), a.infoCommand(),
+		a.inspectCommand(), a.pullCommand(), a.imagesCommand(), a.rmiCommand(), a.infoCommand(), a.netCommand(),
 	)
 	return root
 }
