@@ -173,6 +173,20 @@ func TestCooldown(t *testing.T) {
 	}
 }
 
+// What is forgotten when the file is made anew was freed before all that is not, and does not cool down.
+func TestThin(t *testing.T) {
+	var list []found
+	for i := range 200 {
+		list = append(list, found{Entry: Entry{Free: i > 0, Freed: int64(i)}})
+	}
+	for cooldown, want := range map[time.Duration]int{0: 1 + freedLeast, 100 * time.Second: 1 + 99, time.Hour: 200} {
+		got := thin(list, 200, cooldown)
+		if len(got) != want || got[0].Free || got[len(got)-1].Freed != int64(201-want) {
+			t.Errorf("cooldown %s: %d are left, the last freed at %d; want %d", cooldown, len(got), got[len(got)-1].Freed, want)
+		}
+	}
+}
+
 func TestPodsGetTheirAddressBack(t *testing.T) {
 	s, p := newStore(t), pool(t, "10.0.0.0/24", "fd00::/64")
 	wantAssigned(t, s, p, podEntry("c1", "ns/a"), "10.0.0.2 fd00::2")
@@ -324,10 +338,10 @@ func TestStoreRepairsOnlyWhatItCanExplain(t *testing.T) {
 		t.Errorf("Of: %v", err)
 	}
 	testutil.Must(t, s.Release(owner("a")))
-	if err := s.GC(map[Owner]bool{owner("a"): true, owner("c"): true}); !errors.Is(err, errdefs.ErrDataLoss) {
+	if err := s.GC(map[Owner]bool{owner("a"): true, owner("c"): true}, 0); !errors.Is(err, errdefs.ErrDataLoss) {
 		t.Errorf("GC with an owner that was cut off: %v", err)
 	}
-	testutil.Must(t, s.GC(map[Owner]bool{owner("b"): true}))
+	testutil.Must(t, s.GC(map[Owner]bool{owner("b"): true}, 0))
 	if have, err := s.Of(owner("b")); err != nil || !slices.Equal(have, addrs("10.0.0.3")) {
 		t.Errorf("b has %v, %v", have, err)
 	}
@@ -349,7 +363,7 @@ func TestAnotherFormatIsLeftAlone(t *testing.T) {
 	copy(data, slices.Insert(page, markAt, ' '))
 	testutil.Must(t, os.WriteFile(s.path(), data, 0o600))
 	_, assignErr := s.Assign(p, nil, entry("b"))
-	for _, err := range []error{assignErr, s.GC(nil)} {
+	for _, err := range []error{assignErr, s.GC(nil, 0)} {
 		if !errors.Is(err, errdefs.ErrNotSupported) || !strings.Contains(err.Error(), "99") {
 			t.Errorf("got %v", err)
 		}

@@ -20,8 +20,8 @@ const freedLong = math.MinInt32
 
 // update locks the network's folder and calls f with its table, or with what is wrong with the file. If there is neither a file nor
 // something to make one of, and none is to be made, it does nothing.
-func (s *Store) update(make bool, f func(t *table, damage error) error) (err error) {
-	if !make && !s.exists() {
+func (s *Store) update(create bool, f func(t *table, damage error) error) (err error) {
+	if !create && !s.exists() {
 		return nil
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
@@ -154,8 +154,9 @@ func thin(list []found, now int64, cooldown time.Duration) []Entry {
 		}
 	}
 	slices.SortStableFunc(freed, func(a, b Entry) int { return cmp.Compare(b.Freed, a.Freed) })
+	most := freedLeast + len(entries)/2
 	for i, e := range freed {
-		if i < freedLeast+len(entries)/2 || time.Duration(now-e.Freed)*time.Second < cooldown {
+		if i < most || time.Duration(now-e.Freed)*time.Second < cooldown {
 			entries = append(entries, e)
 		}
 	}

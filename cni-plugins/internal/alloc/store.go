@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -114,17 +115,28 @@ func (s *Store) plan(t *table, pool Pool, want []netip.Addr, e Entry) ([]Assignm
 	return given, nil
 }
 
-// take records the owner of addresses that were found. One that belongs to a dead owner takes all of that one's with it.
+// take records the owner of addresses that were found. One that belongs to a dead owner takes all of that one's with it, before anything
+// is recorded of the new one: what is half done must stay marked as such.
 func (s *Store) take(t *table, given []Assignment, e Entry) error {
-	e.Of = len(given)
-	for i, a := range given {
+	fresh := 0
+	for _, a := range given {
 		old, known, err := t.at(a.Addr)
 		if err == nil && known && !old.Free {
 			_, err = s.free(t, func(other Entry) bool { return other.Owner == old.Owner })
 		}
-		if err == nil && known {
-			old, _, err = t.at(a.Addr)
+		if err != nil {
+			return err
 		}
+		if !known {
+			fresh++
+		}
+	}
+	if err := t.reserve(fresh); err != nil {
+		return err
+	}
+	e.Of = len(given)
+	for i, a := range given {
+		old, known, err := t.at(a.Addr)
 		if err != nil {
 			return err
 		}
@@ -193,8 +205,8 @@ func (s *Store) freeAll(t *table, list []found) error {
 }
 
 // GC frees the addresses of all owners but the valid ones. It makes the file anew, so that its index is right again whatever happened to
-// it, and repairs a damaged one if what is left of that explains all valid owners.
-func (s *Store) GC(valid map[Owner]bool) error {
+// it, and repairs a damaged one if what is left of that explains all valid owners. What cools down is kept in mind.
+func (s *Store) GC(valid map[Owner]bool, cooldown time.Duration) error {
 	return s.update(false, func(t *table, damage error) error {
 		if damage != nil && !errors.Is(damage, errdefs.ErrDataLoss) {
 			return s.explain(damage)
@@ -218,7 +230,7 @@ func (s *Store) GC(valid map[Owner]bool) error {
 				e.free(now)
 			}
 		}
-		return s.remake(t, thin(list, now, 0), 0)
+		return s.remake(t, thin(list, now, cooldown), 0)
 	})
 }
 

@@ -247,6 +247,14 @@ func (t *table) commit() error {
 	return t.write(t.page(), 0)
 }
 
+// reserve writes to slots that are about to be used, so that a full disk is found out before anything is changed.
+func (t *table) reserve(slots int) error {
+	if slots == 0 {
+		return nil
+	}
+	return t.write(make([]byte, lineSize*slots), t.slotAt(t.used))
+}
+
 // add puts an entry into a slot that is not used yet. There must be one.
 func (t *table) add(e Entry) error {
 	if t.used == t.slots {
@@ -256,10 +264,10 @@ func (t *table) add(e Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := t.write(line, t.slotAt(t.used)); err != nil { // first: what is beyond used does not count, and a full disk is found out
+	if err := t.begin(); err != nil {
 		return err
 	}
-	if err := t.begin(); err != nil {
+	if err := t.write(line, t.slotAt(t.used)); err != nil {
 		return err
 	}
 	t.used++

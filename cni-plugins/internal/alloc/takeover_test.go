@@ -70,7 +70,7 @@ func TestTakeOver(t *testing.T) {
 		// Later ones are not ours to judge.
 		testutil.Must(t, os.WriteFile(filepath.Join(s.former, "10.0.0.11"), []byte("c3\neth0"), 0o600))
 		wantAssigned(t, s, p, entry("new2"), "10.0.0.11 fd00::4")
-		testutil.Must(t, s.GC(map[Owner]bool{owner("new"): true}))
+		testutil.Must(t, s.GC(map[Owner]bool{owner("new"): true}, 0))
 		if got := slices.Collect(maps.Keys(taken(snapshot(t, s)))); fmt.Sprint(got) != "[{new eth0}]" {
 			t.Errorf("after GC: %v", got)
 		}
@@ -81,7 +81,7 @@ func TestTakeOver(t *testing.T) {
 func TestNothingIsMadeOfNothing(t *testing.T) {
 	s := newStore(t)
 	testutil.Must(t, s.Release(owner("c")))
-	testutil.Must(t, s.GC(nil))
+	testutil.Must(t, s.GC(nil, 0))
 	testutil.Must(t, s.Free(pool(t, "10.0.0.0/24")))
 	if have, err := s.Of(owner("c")); err != nil || len(have) > 0 {
 		t.Errorf("%v, %v", have, err)

@@ -88,7 +88,7 @@ func Check(r *plugin.Request) error {
 
 // GC frees what belongs to no valid attachment.
 func GC(r *plugin.Request) error {
-	_, store, err := open(r)
+	c, store, err := open(r)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func GC(r *plugin.Request) error {
 	for _, a := range r.Config.Valid {
 		valid[alloc.Owner{ContainerID: a.ContainerID, IfName: a.IfName}] = true
 	}
-	return store.GC(valid)
+	return store.GC(valid, c.Pool.Cooldown)
 }
 
 // Status tells whether another attachment would get its addresses.
