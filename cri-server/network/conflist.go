@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/sys"
 )
 
 const (
@@ -61,7 +61,7 @@ func loadFiles(dir string) ([]file, error) {
 }
 
 func loadFile(path string) file {
-	data, err := readBounded(path)
+	data, err := sys.ReadRegular(path, confFileMax)
 	if err != nil {
 		return file{path: path, err: errdefs.New(errdefs.ErrInvalid, "read CNI configuration: %w", err)}
 	}
@@ -115,7 +115,7 @@ func addPluginFiles(list *libcni.NetworkConfigList, dir string) error {
 		return fmt.Errorf("folder %s holds %d plugins, at most %d are taken", dir, len(names), pluginsMax)
 	}
 	for _, name := range names {
-		data, err := readBounded(name)
+		data, err := sys.ReadRegular(name, confFileMax)
 		if err != nil {
 			return err
 		}
@@ -155,28 +155,4 @@ func checkList(list *libcni.NetworkConfigList) error {
 		}
 	}
 	return nil
-}
-
-// readBounded reads a regular file of at most confFileMax bytes.
-func readBounded(path string) (_ []byte, err error) {
-	info, err := os.Stat(path) // before open: opening a FIFO would wait
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(f, confFileMax+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > confFileMax {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, confFileMax)
-	}
-	return data, nil
 }

@@ -3,9 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -38,23 +36,11 @@ func (m *Manager) adoptSeccomp(p *podEntry) error {
 }
 
 // Seccomp reads a profile from a regular file of the node. Anything else that may be at that path is not waited for.
-func (linux) Seccomp(path string) (_ *specs.LinuxSeccomp, err error) {
-	f, err := sys.Openat2(nil, path, syscall.O_RDONLY|syscall.O_NONBLOCK, 0, 0)
+func (linux) Seccomp(path string) (*specs.LinuxSeccomp, error) {
+	data, err := sys.ReadRegular(path, spec.MaxSeccompProfile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errdefs.NotFound("there is no such file on this node")
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errdefs.Invalid("it is no regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, spec.MaxSeccompProfile+1))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/quickjson"
+	"github.com/berth-runtime/berth/internal/sys"
 )
 
 // maxConfig bounds config.json. The largest real ones, with long seccomp profiles, are below 200 KB.
@@ -30,7 +31,7 @@ func readBundle(dir string) (*bundle, error) {
 		return nil, err
 	}
 	b := &bundle{dir: dir}
-	b.data, err = readBounded(filepath.Join(dir, configFile), maxConfig)
+	b.data, err = sys.ReadRegular(filepath.Join(dir, configFile), maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errdefs.NotFound("JSON specification file config.json not found: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,7 +76,7 @@ func (r *Runtime) load(id string) (*container, error) {
 		return nil, err
 	}
 	c := &container{dir: r.folder(id)}
-	data, err := readBounded(c.file(recordFile), maxRecord)
+	data, err := sys.ReadRegular(c.file(recordFile), maxRecord)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, missing(id)
 	}
@@ -177,30 +176,9 @@ func (c *container) spec() (*specs.Spec, error) {
 	if c.config != nil {
 		return c.config, nil
 	}
-	data, err := readBounded(c.file(configFile), maxConfig)
+	data, err := sys.ReadRegular(c.file(configFile), maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration of container %s: %w", c.rec.ID, err)
 	}
 	return decodeSpec(data, c.rec.Bundle)
-}
-
-// readBounded reads a regular file of at most max bytes.
-func readBounded(path string, max int64) (_ []byte, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errdefs.Invalid("%s is not a regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(data)) > max {
-		err = errdefs.Invalid("%s is larger than %d bytes", path, max)
-	}
-	return data, err
 }
