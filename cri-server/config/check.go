@@ -89,10 +89,10 @@ func checkStream(address string) error {
 	return nil
 }
 
-// checkNetwork holds for a network's name (CNI 1.1, section 1) and for that of a link, of 15 bytes, with a 0 behind it.
+// checkNetwork holds for a network's name (CNI 1.1, section 1, of which libcni wants two characters) and for that of a link, of 15 bytes, with a 0 behind it.
 func checkNetwork(name string) error {
-	if !regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,13}$`).MatchString(name) {
-		return errdefs.Invalid("cni.default_network: %q is not 1 to 14 of [A-Za-z0-9_.-], the first a letter or digit", name)
+	if !regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,13}$`).MatchString(name) {
+		return errdefs.Invalid("cni.default_network: %q is not 2 to 14 of [A-Za-z0-9_.-], the first a letter or digit", name)
 	}
 	return nil
 }

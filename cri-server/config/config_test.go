@@ -118,6 +118,7 @@ func TestCheck(t *testing.T) {
 		{"open stream", func(c *config.Config) { c.Stream.Address = "0.0.0.0:0" }, "not a loopback address"},
 		{"named stream", func(c *config.Config) { c.Stream.Address = "localhost:0" }, "stream.address: "},
 		{"long network", func(c *config.Config) { c.CNI.Default = "a-name-of-15-by" }, "cni.default_network: "},
+		{"network of one letter", func(c *config.Config) { c.CNI.Default = "a" }, "cni.default_network: "},
 		{"odd network", func(c *config.Config) { c.CNI.Default = "a/b" }, "cni.default_network: "},
 		{"driver", func(c *config.Config) { c.Cgroup.Driver = "systemd2" }, `cgroup.driver: "systemd2"`},
 		{"path for systemd", func(c *config.Config) { c.Cgroup.Driver = config.Systemd }, `cgroup.parent: "/berth"`},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -34,13 +33,6 @@ func own(ctx context.Context, cfg config.Config, cgroups *cgroup.Host, stop *cle
 	}
 	stop.Add(held.Close)
 	return keeper, nil
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 // lockFolder is root's alone: in a folder that others may write to, or a namespace of names like that of abstract sockets, a

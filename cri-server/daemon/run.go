@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	stop.Add(func() error { return ignoreClosed(streamListener.Close()) })
+	stop.Add(func() error { return stream.CloseListener(streamListener) })
 	keepers := supervise.New(supervise.Config{
 		Binary: cfg.Keeper.Binary, Socket: filepath.Join(cfg.State, "keeper", "keeper.sock"),
 		StateDir: filepath.Join(cfg.State, "keeper"), Cgroup: keeperGroup, Logger: log.With("part", "keeper"),

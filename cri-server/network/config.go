@@ -20,7 +20,7 @@ type Config struct {
 	BinDirs  []string // folders of plugins, in order of preference
 	CacheDir string   // belongs to the Network; should not outlive a reboot
 
-	DefaultName    string        // of the built-in network and, with a 0 appended, its bridge: "berth". Daemons that share a host need different ones
+	DefaultName    string        // of the built-in network and, with a 0 appended, its bridge: "berth". Daemons that share a host need different ones; cri-server/config has checked it
 	DefaultSubnets []string      // candidates for the built-in network, in CIDR form: 10.77.0.0/16 to 10.127.0.0/16
 	AgentFiles     []string      // files whose presence says that a Kubernetes agent configures the network: those of kubelet and k3s
 	PluginTimeout  time.Duration // after which a plugin is killed with its process group: 60 s

@@ -11,16 +11,12 @@ import (
 	"path/filepath"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/containernetworking/cni/pkg/utils"
 
 	"github.com/berth-runtime/berth/internal/atomicfile"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-const (
-	linkNameMax = 15 // IFNAMSIZ - 1
-	choiceMax   = 64 << 10
-)
+const choiceMax = 64 << 10
 
 // choice is what was decided for the built-in network on this node. It is kept, so that the network does not move when its own
 // routes exist.
@@ -42,9 +38,6 @@ func (c choice) validate() error {
 }
 
 func (c *Config) checkDefaultNetwork() error {
-	if utils.ValidateNetworkName(c.DefaultName) != nil || len(c.DefaultName) >= linkNameMax {
-		return errdefs.Invalid("open network: %q can't name the default network and its bridge", c.DefaultName)
-	}
 	for _, s := range c.DefaultSubnets {
 		prefix, err := netip.ParsePrefix(s)
 		if err == nil {

@@ -76,11 +76,12 @@ func (s *Server) Serve() error {
 // Close ends all streams: those that left HTTP behind, too, as their contexts end.
 func (s *Server) Close() error {
 	s.end()
-	return errors.Join(s.http.Close(), ignoreClosed(s.listener.Close()))
+	return errors.Join(s.http.Close(), CloseListener(s.listener))
 }
 
-// ignoreClosed is for a listener that http.Server closed already, if Serve was ever called.
-func ignoreClosed(err error) error {
+// CloseListener closes what [Listen] returned, which http.Server has done already if Serve was ever called.
+func CloseListener(l net.Listener) error {
+	err := l.Close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/berth-runtime/berth/internal/exitcode"
 )
 
 // Exit codes of berth itself are those of Docker, so that a command's own can be told from them.
@@ -35,47 +37,32 @@ func execute() int {
 		}
 		return codeSignal + int(s.signal)
 	}
-	exit, ok := errors.AsType[*exitError](err)
-	if ok && exit.err == nil {
-		return exit.code
+	exit, ok := errors.AsType[*exitcode.Error](err)
+	if ok && exit.Err == nil {
+		return exit.Code
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "berth:", err)
 	}
 	switch {
 	case ok:
-		return exit.code
+		return exit.Code
 	case err != nil:
 		return codeFailed
 	}
 	return 0
 }
 
-// exitError makes berth exit with a code. Without err nothing is printed: it is a command's own code.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
-
 // exitWith returns what makes berth exit like a command did, or as run and exec do when they fail themselves.
 func exitWith(code int, err error) error {
-	if own, ok := errors.AsType[*exitError](err); ok {
-		return &exitError{code: own.code, err: err}
+	if own, ok := errors.AsType[*exitcode.Error](err); ok {
+		return &exitcode.Error{Code: own.Code, Err: err}
 	}
 	switch {
 	case err != nil:
-		return &exitError{code: codeRunFailed, err: err}
+		return &exitcode.Error{Code: codeRunFailed, Err: err}
 	case code != 0:
-		return &exitError{code: code}
+		return &exitcode.Error{Code: code}
 	}
 	return nil
 }

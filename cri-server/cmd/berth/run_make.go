@@ -13,6 +13,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/internal/exitcode"
 	"github.com/berth-runtime/berth/internal/sys"
 )
 
@@ -117,5 +118,5 @@ func (n *node) whyNotStarted(ctx context.Context, id string, cause error) error 
 	if status.GetReason() == reasonOOM {
 		text = "killed: memory limit reached"
 	}
-	return &exitError{code: int(status.GetExitCode()), err: fmt.Errorf("%s", text)}
+	return &exitcode.Error{Code: int(status.GetExitCode()), Err: fmt.Errorf("%s", text)}
 }

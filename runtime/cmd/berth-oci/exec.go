@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/exitcode"
 	"github.com/berth-runtime/berth/runtime/oci"
 )
 
@@ -55,10 +56,10 @@ func execCommand() *command {
 		o.ID, e.args = args[0], args[1:]
 		code, err := a.exec(ctx, o, &e)
 		if err != nil {
-			return &exitError{code: codeExec, err: wrapExec(err)}
+			return &exitcode.Error{Code: codeExec, Err: wrapExec(err)}
 		}
 		if code != 0 {
-			return &exitError{code: code}
+			return &exitcode.Error{Code: code}
 		}
 		return nil
 	}

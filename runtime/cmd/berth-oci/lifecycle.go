@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/exitcode"
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/oci"
 )
@@ -85,7 +86,7 @@ func runCommand() *command {
 		}
 		code, err := a.runtime.Run(ctx, o)
 		if err == nil && code != 0 {
-			err = &exitError{code: code}
+			err = &exitcode.Error{Code: code}
 		}
 		return err
 	}

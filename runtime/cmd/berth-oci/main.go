@@ -19,24 +19,11 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/berth-runtime/berth/internal/exitcode"
 )
 
 func main() { os.Exit(execute(os.Args)) }
-
-// exitError makes berth-oci exit with a code. Without err nothing is said: it is a container's own.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
 
 // maxHeap is where the garbage collector begins to work: never, in the life of most calls.
 const maxHeap = 64 << 20
@@ -50,9 +37,9 @@ func execute(argv []string) int {
 		return 0
 	}
 	code := 1
-	if exit, ok := errors.AsType[*exitError](err); ok {
-		code = exit.code
-		if exit.err == nil {
+	if exit, ok := errors.AsType[*exitcode.Error](err); ok {
+		code = exit.Code
+		if exit.Err == nil {
 			return code
 		}
 	}
