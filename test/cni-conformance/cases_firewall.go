@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"sync"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/google/nftables"
 
 	"github.com/berth-runtime/berth/netns"
 )
@@ -214,13 +214,15 @@ func wallGC(e *env) error {
 		reaches("to another network", b.ns, other, false))
 }
 
-// nft runs the command of that name on the host.
-func (e *env) nft(args ...string) error {
+// flushRuleset does on the host what "nft flush ruleset" does.
+func (e *env) flushRuleset() error {
 	return e.host.Do(func() error {
-		if out, err := exec.Command("nft", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("nft %v: %w: %s", args, err, out)
+		c, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return err
 		}
-		return nil
+		c.FlushRuleset()
+		return errors.Join(c.Flush(), c.CloseLasting())
 	})
 }
 
@@ -229,7 +231,7 @@ func wallCheck(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(e.check("firewall", c, e.firewall(), raw), e.nft("flush", "ruleset")); err != nil {
+	if err := errors.Join(e.check("firewall", c, e.firewall(), raw), e.flushRuleset()); err != nil {
 		return err
 	}
 	if e.check("firewall", c, e.firewall(), raw) == nil {
@@ -243,7 +245,7 @@ func wallFlushed(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.nft("flush", "ruleset"); err != nil {
+	if err := e.flushRuleset(); err != nil {
 		return err
 	}
 	c, err := e.join("c", e.first(), "same-bridge")

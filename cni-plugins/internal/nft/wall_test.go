@@ -3,9 +3,10 @@ package nft
 import (
 	"errors"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"testing"
+
+	"github.com/google/nftables"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
@@ -83,18 +84,17 @@ func TestOthersThatDrop(t *testing.T) {
 	if list, err := f.OthersThatDrop(); err != nil || len(list) > 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	nftCommand(t, "add table ip other; add chain ip other FORWARD { type filter hook forward priority 0; policy drop; }; "+
-		"add chain ip other in { type filter hook input priority 0; policy drop; }; add chain ip other x { type filter hook forward priority 5; }")
+	other := f.conn.AddTable(&nftables.Table{Name: "other", Family: nftables.TableFamilyIPv4})
+	drop := nftables.ChainPolicyDrop
+	for name, hook := range map[string]*nftables.ChainHook{"FORWARD": nftables.ChainHookForward, "in": nftables.ChainHookInput} {
+		f.conn.AddChain(&nftables.Chain{Name: name, Table: other, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter, Policy: &drop})
+	}
+	f.conn.AddChain(&nftables.Chain{Name: "x", Table: other, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityRaw})
+	testutil.Must(t, f.conn.Flush())
 	list, err := f.OthersThatDrop()
 	if err != nil || !slices.Equal(list, []string{"ip other FORWARD"}) {
 		t.Errorf("%v, %v", list, err)
 	}
-	nftCommand(t, "delete table ip other")
-}
-
-func nftCommand(t *testing.T, text string) {
-	t.Helper()
-	if out, err := exec.Command("nft", text).CombinedOutput(); err != nil {
-		t.Fatalf("nft %s: %v: %s", text, err, out)
-	}
+	f.conn.DelTable(other)
+	testutil.Must(t, f.conn.Flush())
 }
