@@ -98,8 +98,28 @@ func TestPoolWithoutAddresses(t *testing.T) {
 		_, err := f.tryPod(t, "three")
 		wantError(t, err, anyCode, "address", "tiny")
 	}
+	f.wantConditions(t, map[string]bool{"NetworkReady": true, "AddressesAvailable": false}) // a node that is not ready would lose its pods
 	testutil.Must(t, first.Remove(t.Context()))
+	f.wantConditions(t, map[string]bool{"NetworkReady": true, "AddressesAvailable": true})
 	f.pod(t, "three")
+}
+
+// wantConditions compares some of the conditions in Status.
+func (f *fixture) wantConditions(t *testing.T, want map[string]bool) {
+	t.Helper()
+	s, err := f.Status(t.Context(), &cri.StatusRequest{})
+	testutil.Must(t, err)
+	seen := 0
+	for _, c := range s.GetStatus().GetConditions() {
+		if status, asked := want[c.GetType()]; asked {
+			if seen++; c.GetStatus() != status {
+				t.Errorf("%s is %v: %s", c.GetType(), c.GetStatus(), c.GetMessage())
+			}
+		}
+	}
+	if seen != len(want) {
+		t.Errorf("%d of the conditions %v are there", seen, want)
+	}
 }
 
 func TestTakenHostPort(t *testing.T) {
