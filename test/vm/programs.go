@@ -37,7 +37,11 @@ func addPrograms(c *cpioWriter, repo string, jobs []job) error {
 	}
 	c.file("usr/bin/sudo", 0o755, []byte("#!/bin/sh\nexec \"$@\"\n")) // everything is root
 	c.copyTree("repo/test/conformance/known-failures.txt", filepath.Join(repo, "test/conformance/known-failures.txt"))
-	return addProgram(c, "repo/build/bin/critest", filepath.Join(repo, "build/bin/critest"))
+	critest := filepath.Join(repo, "build/bin/critest")
+	if _, err := os.Stat(critest); err != nil {
+		return fmt.Errorf("%w; run `make critest` first", err)
+	}
+	return addProgram(c, "repo/build/bin/critest", critest)
 }
 
 // findProgram finds an installed program, also where only root's PATH leads.
@@ -47,7 +51,7 @@ func findProgram(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not installed", name)
+	return "", fmt.Errorf("%s is not installed; `make test-vm` installs what the machine needs", name)
 }
 
 // addProgram adds a program of the host and the libraries that its loader loads for it. What is not below /usr is there by
