@@ -8,10 +8,15 @@ import (
 	"strings"
 )
 
+// knownPlugins are the plugins that the suite knows.
+func knownPlugins() []string {
+	return []string{"bridge", "host-local", "static", "loopback", "portmap", "tuning", "bandwidth", "firewall"}
+}
+
 // frameCases ask what every plugin has to do whatever its business is.
 func frameCases() []testCase {
 	var cases []testCase
-	for _, p := range []string{"bridge", "host-local", "static", "loopback", "portmap", "tuning", "bandwidth", "firewall"} {
+	for _, p := range knownPlugins() {
 		cases = append(cases,
 			testCase{p + "/VERSION echoes cniVersion", func(e *env) error { return version(e, p) }},
 			testCase{p + "/unknown version is code 1", func(e *env) error {
