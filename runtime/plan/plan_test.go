@@ -140,6 +140,11 @@ func TestRefusals(t *testing.T) {
 			s.Linux.Sysctl = nil
 			s.Linux.Namespaces = slices.Delete(s.Linux.Namespaces, 3, 4)
 		},
+		"linux.netDevices: not supported by berth in a new network namespace of a user namespace that is joined": func(s *specs.Spec) {
+			s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"a": {}}
+			s.Linux.Namespaces[3].Path = ""
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: "/pin/user"})
+		},
 		"linux.timeOffsets":                    func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"a": {}} },
 		"linux.personality":                    func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{} },
 		"linux.intelRdt.closID":                func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: "a/b"} },
