@@ -236,7 +236,7 @@ func TestCVE_2025_47291_LimitsInAUserNamespace(t *testing.T) {
 	for _, pid := range []int{pid, e.PID} {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 		testutil.Must(t, err)
-		if !regexp.MustCompile(`(?m)^\d+:(\S*pids\S*|):` + tr.spec.Linux.CgroupsPath + `$`).Match(data) {
+		if !regexp.MustCompile(`(?m)^\d+:(\S*pids\S*|):` + tr.spec.Linux.CgroupsPath + `(/exec-\w+)?$`).Match(data) {
 			t.Errorf("the process is not in %s:\n%s", tr.spec.Linux.CgroupsPath, data)
 		}
 	}
