@@ -85,6 +85,9 @@ func (e *env) environment(k call) []string {
 func (e *env) command(ctx context.Context, k call, conf object) (*exec.Cmd, error) {
 	stdin := k.stdin
 	if stdin == nil {
+		if conf["cniVersion"] == newest && e.version != "" {
+			conf = with(conf, object{"cniVersion": e.version})
+		}
 		var err error
 		if stdin, err = json.Marshal(conf); err != nil {
 			return nil, err
@@ -128,6 +131,9 @@ func (e *env) add(plugin string, c *container, conf object) (*current.Result, ob
 		return nil, nil, fmt.Errorf("parse the result: %w", err)
 	}
 	version, _ := conf["cniVersion"].(string)
+	if version == newest && e.version != "" {
+		version = e.version
+	}
 	if raw["cniVersion"] != version {
 		return nil, nil, fmt.Errorf("the result has cniVersion %v, the configuration %s", raw["cniVersion"], version)
 	}

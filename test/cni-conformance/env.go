@@ -39,6 +39,9 @@ func (c testCase) run(plugins string) (err error) {
 	if e.host, err = e.namespace("host"); err != nil {
 		return err
 	}
+	if err := e.speak(); err != nil {
+		return err
+	}
 	return c.ask(e)
 }
 
@@ -51,6 +54,7 @@ func allCases() []testCase {
 type env struct {
 	plugins string
 	path    string // CNI_PATH
+	version string // of the specification, instead of the newest; see speak
 	dir     string
 	host    *netns.Handle
 	cu      *cleanup.Stack
