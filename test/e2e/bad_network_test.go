@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +16,8 @@ import (
 	"github.com/berth-runtime/berth/test/node"
 )
 
-// network writes a CNI configuration, and plugins that are shell scripts, before the node starts.
+// network writes a CNI configuration, and plugins that are shell scripts, before the node starts. Addresses are kept in a folder of the
+// test, not in the one of the machine.
 func network(t *testing.T, conflist string, plugins map[string]string) *fixture {
 	t.Helper()
 	testutil.RequireRoot(t)
@@ -22,6 +25,7 @@ func network(t *testing.T, conflist string, plugins map[string]string) *fixture 
 	for name, script := range plugins {
 		testutil.Must(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script), 0o755))
 	}
+	conflist = strings.ReplaceAll(conflist, `"type": "host-local", `, fmt.Sprintf(`"type": "host-local", "dataDir": %q, `, t.TempDir()))
 	f := prepare(t, node.Options{Plugins: bin})
 	testutil.Must(t, os.WriteFile(filepath.Join(f.Dir, "net.d", "10-test.conflist"), []byte(conflist), 0o644))
 	f.start(t)
