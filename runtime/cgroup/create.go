@@ -47,6 +47,16 @@ func (h *Host) Create(ctx context.Context, path string, r *specs.LinuxResources)
 	return g, nil
 }
 
+// Check tells, without an effect, what Create would refuse of a spec for what it says: an error of kind ErrInvalid or
+// ErrNotSupported that begins with the field.
+func (h *Host) Check(path string, r *specs.LinuxResources) error {
+	if _, err := h.group(path); err != nil {
+		return fmt.Errorf("linux.cgroupsPath: %w", err)
+	}
+	m := maker{host: h}
+	return m.plan(r)
+}
+
 // makeAll makes the group in every hierarchy.
 func (m *maker) makeAll(ctx context.Context, cu *cleanup.Stack, path string) error {
 	for _, hi := range m.host.hierarchies {

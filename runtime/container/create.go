@@ -77,9 +77,13 @@ func (r *Runtime) plan(o *CreateOptions) (*plan.Plan, error) {
 	}
 	facts.Prepared = slices.Collect(maps.Keys(o.Mounts))
 	p, err := plan.New(o.Spec, facts)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	if err := r.cfg.Cgroups.Check(o.Spec.Linux.CgroupsPath, o.Spec.Linux.Resources); err != nil {
+		return nil, err
+	}
+	switch {
 	case o.Terminal != o.Spec.Process.Terminal:
 		return nil, errdefs.Invalid("process.terminal: %t, but the container was asked for with %t", o.Spec.Process.Terminal, o.Terminal)
 	case o.LogPath != "" && !filepath.IsAbs(o.LogPath):

@@ -210,6 +210,16 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
+// Limits are checked with the rest of the spec, not when the group is made.
+func TestBadLimits(t *testing.T) {
+	tr := newNode(t, build(t)).newTrial(t)
+	tr.spec.Linux.Resources.CPU = &specs.LinuxCPU{Cpus: "nonsense-x"}
+	err := tr.create()
+	if !errors.Is(err, errdefs.ErrInvalid) || !strings.HasPrefix(err.Error(), "create container "+tr.id+": linux.resources.cpu.cpus: ") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestCreateErrorsHaveNoEffect(t *testing.T) {
 	n := newNode(t, build(t))
 	for name, c := range map[string]struct {

@@ -128,6 +128,9 @@ func newPlan(spec *specs.Spec, host *cgroup.Host, o *CreateOptions) (*plan.Plan,
 	if err != nil {
 		return nil, err
 	}
+	if err := host.Check(spec.Linux.CgroupsPath, spec.Linux.Resources); err != nil {
+		return nil, err
+	}
 	switch {
 	case !spec.Process.Terminal && o.ConsoleSocket != "":
 		return nil, errdefs.Invalid("process.terminal: false, but there is a console socket")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
+	"github.com/berth-runtime/berth/runtime/cgroup"
 	"github.com/berth-runtime/berth/runtime/lsm"
 	"github.com/berth-runtime/berth/runtime/plan"
 	"github.com/berth-runtime/berth/runtime/seccomp"
@@ -41,8 +42,17 @@ func capable() plan.Facts {
 	return f
 }
 
-// planned does what a launcher does: it compiles the filter, and plans.
-func planned(s *specs.Spec) (*plan.Plan, error) {
+// cgroups opens the machine's control groups. Nothing is made in them.
+func cgroups(t testing.TB) *cgroup.Host {
+	t.Helper()
+	host, err := cgroup.Detect()
+	testutil.Must(t, err)
+	t.Cleanup(func() { testutil.Must(t, host.Close()) })
+	return host
+}
+
+// planned does what a launcher does: it compiles the filter, plans, and has the limits checked.
+func planned(s *specs.Spec, host *cgroup.Host) (*plan.Plan, error) {
 	f := capable()
 	if s.Linux != nil {
 		var err error
@@ -50,7 +60,11 @@ func planned(s *specs.Spec) (*plan.Plan, error) {
 			return nil, err
 		}
 	}
-	return plan.New(s, f)
+	p, err := plan.New(s, f)
+	if err != nil {
+		return nil, err
+	}
+	return p, host.Check(s.Linux.CgroupsPath, s.Linux.Resources)
 }
 
 // merge applies a merge patch.
@@ -95,17 +109,18 @@ func decodeNumbers(data []byte, to *any) error {
 
 func TestMalformed(t *testing.T) {
 	list := corpus(t)
-	if len(list) < 150 {
+	if len(list) < 190 {
 		t.Fatalf("%d cases", len(list))
 	}
 	if _, err := plan.New(spec(), capable()); err != nil {
 		t.Fatalf("the good spec: %v", err)
 	}
+	host := cgroups(t)
 	for i, c := range list {
 		t.Run(fmt.Sprint(i, " ", c.Field), func(t *testing.T) {
 			var s specs.Spec
 			testutil.Must(t, json.Unmarshal(patched(t, c.Patch), &s))
-			_, err := planned(&s)
+			_, err := planned(&s, host)
 			switch {
 			case err == nil:
 				t.Errorf("a plan is made of %.300s", c.Patch)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -220,7 +221,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Any spec that is JSON gets a plan or an error of one of two kinds.
+// Any spec that is JSON gets a plan or an error of one of two kinds that begins with a field.
 func FuzzNew(f *testing.F) {
 	seed, err := json.Marshal(spec())
 	testutil.Must(f, err)
@@ -229,6 +230,8 @@ func FuzzNew(f *testing.F) {
 	for _, c := range corpus(f) {
 		f.Add(patched(f, c.Patch))
 	}
+	host := cgroups(f)
+	field := regexp.MustCompile(`(?s)^(annotations|domainname|freebsd|hooks|hostname|linux|mounts|ociVersion|process|root|solaris|vm|windows|zos)(\.\w+|\[.*\])*(:| )`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var s specs.Spec
 		if json.Unmarshal(data, &s) != nil {
@@ -236,13 +239,16 @@ func FuzzNew(f *testing.F) {
 		}
 		before, err := json.Marshal(&s)
 		testutil.Must(t, err)
-		p, err := planned(&s)
+		p, err := planned(&s, host)
 		if after, jsonErr := json.Marshal(&s); jsonErr != nil || string(after) != string(before) {
 			t.Fatalf("the spec was changed (%v)", jsonErr)
 		}
 		if err != nil {
 			if !errors.Is(err, errdefs.ErrInvalid) && !errors.Is(err, errdefs.ErrNotSupported) {
 				t.Fatalf("error of no kind: %v", err)
+			}
+			if !field.MatchString(err.Error()) {
+				t.Fatalf("error that begins with no field: %v", err)
 			}
 			return
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,21 @@ func TestNoPivot(t *testing.T) {
 	for _, line := range lines(out)[1:] {
 		if at := strings.Fields(line)[4]; strings.HasPrefix(at, p.bundle) || strings.HasPrefix(at, "/var") {
 			t.Errorf("a mount of the host's: %s", line)
+		}
+	}
+}
+
+// A limit that nothing can have is refused before there is a state folder, or anything that a hook could clean up.
+func TestBadLimitsHaveNoEffect(t *testing.T) {
+	p := newPlace(t)
+	mark := filepath.Join(p.bundle, "poststop")
+	p.spec.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/usr/bin/touch", Args: []string{"touch", mark}}}}
+	p.spec.Linux.Resources = &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "nonsense-x"}}
+	p.write()
+	p.fails(1, "create container: linux.resources.cpu.cpus: ", "create", "c")
+	for _, path := range []string{mark, p.root} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s exists (%v)", path, err)
 		}
 	}
 }
