@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/fork"
 )
@@ -13,8 +14,9 @@ import (
 // Child is a process in a container that this process has started and must wait for, or leave to its own parent by
 // ending.
 type Child struct {
-	child  fork.Child
-	master *os.File // of its terminal, if nobody else has it
+	child   fork.Child
+	master  *os.File       // of its terminal, if nobody else has it
+	signals chan os.Signal // for it, since before it was started; nil: it is not waited for
 }
 
 // Close closes the files. The process runs on.
@@ -30,10 +32,13 @@ func (c *Child) closeMaster() error {
 }
 
 // Wait waits for the end and returns the exit code, 128 and its number for a signal. Signals that this process gets
-// meanwhile are passed on, and those after that do nothing. With a terminal, this process's own one is connected to it.
+// meanwhile are passed on, and SIGHUP, SIGINT, SIGQUIT and SIGTERM that it got since the start began; those after that do
+// nothing. With a terminal, this process's own one is connected to it. A process that was started detached can't be waited for.
 func (c *Child) Wait(ctx context.Context, stdin, stdout *os.File) (code int, err error) {
-	signals, err := catchSignals()
-	if err != nil {
+	if c.signals == nil {
+		return 0, errdefs.Bug("wait for a detached process")
+	}
+	if err := catchOthers(c.signals); err != nil {
 		return 0, errors.Join(err, killChild(context.WithoutCancel(ctx), c.child))
 	}
 	var t *terminal
@@ -55,7 +60,7 @@ func (c *Child) Wait(ctx context.Context, stdin, stdout *os.File) (code int, err
 		select {
 		case r := <-ended:
 			return exitCode(r.exit), errors.Join(r.err, t.close())
-		case s := <-signals:
+		case s := <-c.signals:
 			c.forward(s, t)
 		}
 	}

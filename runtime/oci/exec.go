@@ -25,6 +25,7 @@ type ExecOptions struct {
 	Process      func(*specs.Spec) (*specs.Process, error) // from the container's configuration
 	Stdio        [3]*os.File                               // the process's own, unless it has a terminal
 	Preserve     []*os.File                                // as in CreateOptions
+	Detach       bool                                      // do not wait for it: SIGTERM ends this process at any time
 	IgnorePaused bool
 	Cgroup       string // group below the container's to start in; "": the container's own
 
@@ -33,6 +34,10 @@ type ExecOptions struct {
 
 // Exec starts a process in a running container. The result is this process's child.
 func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (_ *Child, err error) {
+	child := &Child{}
+	if !o.Detach {
+		child.signals = catchEnding()
+	}
 	c, err := r.load(o.ID)
 	if err != nil {
 		return nil, err
@@ -67,12 +72,11 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (_ *Child, err error)
 		return nil, err
 	}
 	cu.Add(j.close)
-	return c.start(process, j, o)
+	return child, c.start(process, j, child, o)
 }
 
 // start connects the process's stdio and starts it.
-func (c *container) start(process *specs.Process, j *joined, o ExecOptions) (_ *Child, err error) {
-	child := &Child{}
+func (c *container) start(process *specs.Process, j *joined, child *Child, o ExecOptions) (err error) {
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	cu.Add(child.closeMaster)
@@ -80,25 +84,25 @@ func (c *container) start(process *specs.Process, j *joined, o ExecOptions) (_ *
 	if process.Terminal {
 		slave, err := c.execTerminal(process, child, j.user, o.ConsoleSocket)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		j.options.Stdio = [3]*os.File{slave, slave, slave}
 		defer func() { err = errors.Join(err, slave.Close()) }()
 	}
 	if child.child, err = fork.Start(j.program, j.options); err != nil {
-		return nil, err
+		return err
 	}
 	cu.Add(child.child.Pidfd.Close)
 	if o.PidfdSocket != "" {
 		if err := sendFile(o.PidfdSocket, "pidfd", child.child.Pidfd); err != nil {
-			return nil, fmt.Errorf("send the pidfd: %w", err)
+			return fmt.Errorf("send the pidfd: %w", err)
 		}
 	}
 	if err := writePidFile(o.PidFile, child.child.PID); err != nil {
-		return nil, err
+		return err
 	}
 	cu.Release()
-	return child, nil
+	return nil
 }
 
 // execTerminal makes a terminal in the container and sends its master away, or keeps it.

@@ -40,6 +40,10 @@ func (r *Runtime) Run(ctx context.Context, o RunOptions) (code int, err error) {
 }
 
 func (r *Runtime) run(ctx context.Context, b *bundle, host *cgroup.Host, o RunOptions) (code int, err error) {
+	var signals chan os.Signal
+	if !o.Detach {
+		signals = catchEnding()
+	}
 	m, err := r.runStart(ctx, b, host, o)
 	if err != nil {
 		return 0, fmt.Errorf("run container: %w", err)
@@ -50,7 +54,7 @@ func (r *Runtime) run(ctx context.Context, b *bundle, host *cgroup.Host, o RunOp
 	if err := m.unlock(); err != nil {
 		return 0, err
 	}
-	child := &Child{m.child, m.master}
+	child := &Child{m.child, m.master, signals}
 	cu := cleanup.Make(&err)
 	defer cu.Clean() // never released
 	cu.Add(child.Close)

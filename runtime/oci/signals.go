@@ -11,20 +11,25 @@ import (
 // maxSignals is how many signals may wait to be passed on; more are dropped.
 const maxSignals = 128
 
-// catchSignals returns where the signals arrive that this process gets from now on, for the rest of its life. To catch one
-// takes the Go runtime ten microseconds and more, and there are 64. So most of them are read from a file instead, in a
-// program that was started for that.
-func catchSignals() (<-chan os.Signal, error) {
+// catchEnding returns where the signals arrive, for the rest of this process's life, that ask a program to end. They are caught
+// before the first effect: else one would end this process between two of them, and nobody would undo those that were.
+func catchEnding() chan os.Signal {
 	got := make(chan os.Signal, maxSignals)
+	signal.Notify(got, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	return got
+}
+
+// catchOthers has the other signals arrive there too. To catch one takes the Go runtime ten microseconds and more, and there
+// are 64. So they are read from a file instead, in a program that was started for that.
+func catchOthers(got chan os.Signal) error {
 	f, err := sys.CatchSignals()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if f == nil {
 		signal.Notify(got)
-		return got, nil
+		return nil
 	}
-	signal.Notify(got, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
 	go func() {
 		for {
 			n, err := sys.ReadSignal(f)
@@ -37,5 +42,5 @@ func catchSignals() (<-chan os.Signal, error) {
 			}
 		}
 	}()
-	return got, nil
+	return nil
 }

@@ -20,7 +20,7 @@ type execFlags struct {
 	file, cwd, user, label, apparmor string
 	env, caps                        []string
 	gids                             []uint
-	tty, noNewPrivs, detach          bool
+	tty, noNewPrivs                  bool
 	preserve                         int
 	args                             []string
 }
@@ -41,7 +41,7 @@ func execCommand() *command {
 	f.BoolVarP(&e.tty, "tty", "t", false, "give it a terminal")
 	f.StringVarP(&e.user, "user", "u", "", "UID[:GID]")
 	f.UintSliceVarP(&e.gids, "additional-gids", "g", nil, "supplementary groups")
-	f.BoolVarP(&e.detach, "detach", "d", false, "do not wait for it")
+	f.BoolVarP(&o.Detach, "detach", "d", false, "do not wait for it")
 	f.StringVar(&e.label, "process-label", "", "SELinux label")
 	f.StringVar(&e.apparmor, "apparmor", "", "AppArmor profile")
 	f.BoolVar(&e.noNewPrivs, "no-new-privs", false, "set no_new_privs")
@@ -73,7 +73,7 @@ func (a *app) exec(ctx context.Context, o oci.ExecOptions, e *execFlags) (code i
 	}
 	o.Process = func(s *specs.Spec) (*specs.Process, error) {
 		p, err := e.process(s)
-		if err == nil && p.Terminal && e.detach && o.ConsoleSocket == "" {
+		if err == nil && p.Terminal && o.Detach && o.ConsoleSocket == "" {
 			err = errdefs.Invalid("a detached process with a terminal needs --console-socket")
 		}
 		return p, err
@@ -82,7 +82,7 @@ func (a *app) exec(ctx context.Context, o oci.ExecOptions, e *execFlags) (code i
 	if err != nil {
 		return 0, err
 	}
-	if !e.detach {
+	if !o.Detach {
 		code, err = child.Wait(ctx, a.stdin, a.stdout)
 	}
 	if closeErr := child.Close(); err == nil {

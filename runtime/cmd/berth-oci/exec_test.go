@@ -53,6 +53,24 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// A signal that comes before the process is there reaches it.
+func TestExecKeepsSignalsForTheProcess(t *testing.T) {
+	p := newPlace(t)
+	p.spec.Process.Args = []string{"sleep", "1000"}
+	p.write()
+	p.ok("run", "-d", "c")
+	file := p.fifo("process.json")
+	cmd := p.command("exec", "--process", file, "c")
+	testutil.Must(t, cmd.Start())
+	to, err := os.OpenFile(file, os.O_WRONLY, 0) // when exec has it open
+	testutil.Must(t, err)
+	testutil.Must(t, cmd.Process.Signal(syscall.SIGTERM))
+	testutil.Must(t, errors.Join(json.NewEncoder(to).Encode(p.spec.Process), to.Close()))
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGTERM) {
+		t.Errorf("%v, want the process's end by SIGTERM", err)
+	}
+}
+
 // socket listens as conmon does, and returns what receives one descriptor.
 func socket(t *testing.T) (path string, receive func() *os.File) {
 	t.Helper()

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -69,6 +70,36 @@ func TestRunPassesSignalsOn(t *testing.T) {
 	testutil.Must(t, cmd.Process.Signal(syscall.SIGTERM)) // caught since before the file was read
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
 		t.Errorf("%v, want exit code 5", err)
+	}
+}
+
+// A signal that asks run to end while it is still busy with the start reaches the process afterwards, instead of ending run and
+// leaving the container behind.
+func TestRunKeepsSignalsForTheProcess(t *testing.T) {
+	p := newPlace(t)
+	up, busy, release := p.fifo("up"), p.fifo("busy"), p.fifo("release")
+	p.spec.Hooks = &specs.Hooks{Poststart: []specs.Hook{{
+		Path: "/usr/bin/sh", Args: []string{"sh", "-c", "echo busy >" + busy + "; read line <" + release},
+	}}}
+	hold, err := os.OpenFile(release, os.O_RDWR, 0)
+	testutil.Must(t, err)
+	defer hold.Close()
+	for _, n := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		p.shell(fmt.Sprintf(`trap "exit 5" %d; sleep 1000 & echo up >/up; while :; do wait; done`, n))
+		p.write()
+		cmd := p.command("run", "c")
+		testutil.Must(t, cmd.Start())
+		for _, at := range []string{up, busy} {
+			_, err := os.ReadFile(at)
+			testutil.Must(t, err)
+		}
+		testutil.Must(t, cmd.Process.Signal(n))
+		_, err = hold.WriteString("go on\n")
+		testutil.Must(t, err)
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
+			t.Fatalf("%v: %v, want exit code 5", n, err)
+		}
+		want(t, "list after run", p.ok("list", "-q"), "")
 	}
 }
 
