@@ -42,8 +42,7 @@ func (e *env) serve(h *netns.Handle, port uint16) error {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(c, c.RemoteAddr().String()) // the asker notices
-			_ = c.Close()
+			answer(c)
 		}
 	}()
 	go func() {
@@ -57,6 +56,18 @@ func (e *env) serve(h *netns.Handle, port uint16) error {
 		}
 	}()
 	return nil
+}
+
+// answer tells who asks, and waits for the end of the question: a close with something unread resets the connection, and the reset may
+// overtake the answer. Of errors the asker takes notice.
+func answer(c net.Conn) {
+	_ = c.SetDeadline(time.Now().Add(answerTime))
+	_, _ = io.WriteString(c, c.RemoteAddr().String())
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, c)
+	_ = c.Close()
 }
 
 // ask connects from a namespace and returns the address that the server saw.
