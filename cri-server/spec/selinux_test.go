@@ -1,10 +1,13 @@
 package spec_test
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berth-runtime/berth/cri-server/spec"
+	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
 func TestSELinuxLabels(t *testing.T) {
@@ -77,4 +80,28 @@ func TestCVE_2021_43816_LabelledPaths(t *testing.T) {
 	if got := spec.LabelledPaths(in); slices.Contains(got, "/pod/shm") {
 		t.Errorf("with the host's shared memory: %q", got)
 	}
+}
+
+// Options become a label of four parts and no more (a level may have one colon in it), or are refused.
+func FuzzSELinux(f *testing.F) {
+	f.Add("u", "r", "t", "s0:c1,c2")
+	f.Add("", "", "", "s0-s15:c0.c1023")
+	f.Add("a:b", "r\n", "", "s0:c1:c2")
+	f.Fuzz(func(t *testing.T, user, role, kind, level string) {
+		in := plain()
+		in.Host.SELinux = true
+		in.Container.Security.SELinux = &spec.SELinux{User: user, Role: role, Type: kind, Level: level}
+		s, err := spec.Build(in)
+		if err != nil {
+			if !errors.Is(err, errdefs.ErrInvalid) {
+				t.Fatalf("kind of %v", err)
+			}
+			return
+		}
+		for _, label := range []string{s.Process.SelinuxLabel, s.Linux.MountLabel} {
+			if n := strings.Count(label, ":"); label != "" && (n < 3 || n > 4) || len(label) > 255 || strings.ContainsAny(label, " \n\x00\"\\") {
+				t.Fatalf("label %q", label)
+			}
+		}
+	})
 }

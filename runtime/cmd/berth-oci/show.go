@@ -115,31 +115,31 @@ func psCommand() *command {
 		if err != nil {
 			return fmt.Errorf("run ps of the host: %w", err)
 		}
-		return a.processLines(string(out), pids)
+		text, err := processLines(string(out), pids)
+		if err != nil {
+			return err
+		}
+		return printTo(a.stdout, "%s", text)
 	}
 	return c
 }
 
-// processLines prints the head of ps's output and the lines about the processes.
-func (a *app) processLines(out string, pids []int) error {
+// processLines returns the head of ps's output and the lines about the processes.
+func processLines(out string, pids []int) (string, error) {
 	head, rest, _ := strings.Cut(out, "\n")
 	column := slices.Index(strings.Fields(head), "PID")
 	if column < 0 {
-		return errdefs.Invalid("there is no PID column in the output of ps")
+		return "", errdefs.Invalid("there is no PID column in the output of ps")
 	}
-	if err := printTo(a.stdout, "%s\n", head); err != nil {
-		return err
-	}
+	text := head + "\n"
 	for line := range strings.Lines(rest) {
 		fields := strings.Fields(line)
 		if len(fields) <= column {
 			continue
 		}
 		if pid, err := strconv.Atoi(fields[column]); err == nil && slices.Contains(pids, pid) {
-			if err := printTo(a.stdout, "%s", line); err != nil {
-				return err
-			}
+			text += line
 		}
 	}
-	return nil
+	return text, nil
 }
