@@ -27,14 +27,24 @@ func build(t *testing.T, packages ...string) string {
 	return dir
 }
 
+// ours returns a folder with berth's plugins.
+func ours(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil { // as on the machine of test/vm
+		dir, err := filepath.Abs("../../bin/cni")
+		testutil.Must(t, err)
+		return dir
+	}
+	var packages []string
+	for _, name := range knownPlugins() {
+		packages = append(packages, "github.com/berth-runtime/berth/cni-plugins/"+name)
+	}
+	return build(t, packages...)
+}
+
 func TestBerth(t *testing.T) {
 	testutil.RequireRoot(t)
-	const ours = "github.com/berth-runtime/berth/cni-plugins/"
-	dir, err := filepath.Abs("../../bin/cni") // for machines without a compiler, such as that of test/vm
-	testutil.Must(t, err)
-	if _, err := exec.LookPath("go"); err == nil {
-		dir = build(t, ours+"bridge", ours+"host-local", ours+"static", ours+"loopback", ours+"portmap", ours+"tuning", ours+"bandwidth", ours+"firewall")
-	}
+	dir := ours(t)
 	for _, c := range allCases() {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.run(dir)
