@@ -134,7 +134,7 @@ func (r *Runtime) planExec(ctx context.Context, c *container, pid int, pidfd *os
 		return nil, err
 	}
 	for _, w := range p.Warnings {
-		r.cfg.Logger.DebugContext(ctx, "exec differs from what was asked", "container", c.id, "difference", w)
+		r.cfg.Logger.WarnContext(ctx, "exec differs from what was asked", "container", c.id, "difference", w)
 	}
 	return p, nil
 }

@@ -95,10 +95,6 @@ func (r *Runtime) make(ctx context.Context, bundle *bundle, host *cgroup.Host, o
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range p.Warnings {
-		r.cfg.Logger.DebugContext(ctx, "container differs from what was asked", "container", o.ID, "difference", w)
-	}
-	r.warnOfLimits(ctx, o.ID, spec.Linux.Resources)
 	c, err := r.reserve(record{
 		Version: recordVersion, ID: o.ID, OCIVersion: spec.Version, Bundle: bundle.dir, Rootfs: spec.Root.Path,
 		Cgroup: spec.Linux.CgroupsPath, Systemd: r.cfg.Systemd, Created: time.Now().UTC(), Annotations: spec.Annotations,
@@ -107,7 +103,11 @@ func (r *Runtime) make(ctx context.Context, bundle *bundle, host *cgroup.Host, o
 		return nil, err
 	}
 	b := &builder{r: r, c: c, spec: spec, plan: p, opts: &o}
-	return b.build(ctx, host)
+	if m, err = b.build(ctx, host); err != nil {
+		return nil, err // alone in the log: podman reads a log that has one message only
+	}
+	r.warn(ctx, o.ID, append(p.Warnings, cgroup.Ignored(spec.Linux.Resources)...))
+	return m, nil
 }
 
 // newPlan decides all that can be decided before the first effect.

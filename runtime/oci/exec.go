@@ -72,7 +72,11 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (_ *Child, err error)
 		return nil, err
 	}
 	cu.Add(j.close)
-	return child, c.start(process, j, child, o)
+	if err := c.start(process, j, child, o); err != nil {
+		return nil, err
+	}
+	r.warn(ctx, o.ID, j.warnings)
+	return child, nil
 }
 
 // start connects the process's stdio and starts it.
@@ -138,6 +142,8 @@ type joined struct {
 	program *fork.Program
 	options fork.Options
 	user    uint32 // whom its terminal belongs to, as the host knows it
+
+	warnings []string // what of the process's description has no effect
 }
 
 func (j *joined) close() error {
@@ -174,6 +180,7 @@ func (c *container) join(ctx context.Context, spec *specs.Spec, process *specs.P
 				}
 				return c.sendListener(ctx, spec, cp, specs.StateRunning)
 			}
+			j.warnings = p.Warnings
 			j.user, _ = prepare.HostIDs(p.Target.User, p.Process.UID, p.Process.GID)
 		}
 		return err

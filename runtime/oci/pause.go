@@ -36,14 +36,14 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 		if s == StatusStopped {
 			return errdefs.FailedPrecondition("container not running")
 		}
-		r.warnOfLimits(ctx, id, res)
+		r.warn(ctx, id, cgroup.Ignored(res))
 		return g.Update(ctx, res)
 	})
 }
 
-// warnOfLimits tells which limits have no effect.
-func (r *Runtime) warnOfLimits(ctx context.Context, id string, res *specs.LinuxResources) {
-	for _, w := range cgroup.Ignored(res) {
+// warn tells what of a configuration has no effect.
+func (r *Runtime) warn(ctx context.Context, id string, differences []string) {
+	for _, w := range differences {
 		r.cfg.Logger.WarnContext(ctx, "container differs from what was asked", "container", id, "difference", w)
 	}
 }

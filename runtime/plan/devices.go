@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ const maxMinor, maxMajor = 1<<20 - 1, 1<<12 - 1
 func (p *Plan) devices(spec *specs.Spec, _ Facts) error {
 	i := slices.IndexFunc(p.Mounts, func(m Mount) bool { return m.Destination == "/dev" })
 	if i >= 0 && p.Mounts[i].FSType == "" {
+		if n := len(spec.Linux.Devices); n > 0 {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("linux.devices: left out, all %d: /dev is a bind mount, whose files stay as they are", n))
+		}
 		return nil
 	}
 	if i >= 0 {
@@ -42,7 +46,8 @@ func (p *Plan) devices(spec *specs.Spec, _ Facts) error {
 		}
 		switch dev.Path {
 		case "/dev/ptmx", "/dev/console":
-			continue // the container's own: a link to its devpts, its terminal
+			p.Warnings = append(p.Warnings, fmt.Sprintf("linux.devices[%d]: left out: %s is the container's own", i, dev.Path))
+			continue // a link to its devpts, its terminal
 		}
 		p.Devices = slices.DeleteFunc(p.Devices, func(have Device) bool { return have.Path == dev.Path })
 		p.Devices = append(p.Devices, dev)

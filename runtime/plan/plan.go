@@ -95,6 +95,9 @@ func (p *Plan) process(spec *specs.Spec, facts Facts) error {
 		return err
 	}
 	p.Process, p.Warnings = proc, append(p.Warnings, warnings...)
+	if facts.Seccomp != nil {
+		p.Warnings = append(p.Warnings, facts.Seccomp.Warnings...)
+	}
 	if proc.Terminal && p.devpts() < 0 {
 		return errdefs.Invalid("process.terminal: needs a mount of type devpts on /dev/pts")
 	}

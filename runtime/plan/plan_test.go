@@ -18,6 +18,7 @@ import (
 	"github.com/berth-runtime/berth/internal/testutil"
 	"github.com/berth-runtime/berth/runtime/lsm"
 	"github.com/berth-runtime/berth/runtime/plan"
+	"github.com/berth-runtime/berth/runtime/seccomp"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -303,6 +304,40 @@ func TestAmbientThatIsNotInheritable(t *testing.T) {
 	if !slices.ContainsFunc(p.Warnings, func(w string) bool {
 		return strings.HasPrefix(w, "process.capabilities.ambient") && strings.Contains(w, "CAP_KILL")
 	}) {
+		t.Errorf("warnings %q", p.Warnings)
+	}
+}
+
+// Devices that are not made are said.
+func TestDevicesThatAreLeftOut(t *testing.T) {
+	s := spec()
+	s.Linux.Devices = []specs.LinuxDevice{
+		{Path: "/dev/own", Type: "c", Major: 1, Minor: 3}, {Path: "/dev/console", Type: "c", Major: 5, Minor: 1}, {Path: "/dev/ptmx", Type: "c", Major: 5, Minor: 2},
+	}
+	bound := spec()
+	bound.Linux.Devices = s.Linux.Devices
+	bound.Mounts[1] = specs.Mount{Destination: "/dev", Type: "bind", Source: "/dev", Options: []string{"rbind"}}
+	for text, s := range map[string]*specs.Spec{
+		"linux.devices[1]: left out: /dev/console is the container's own\nlinux.devices[2]: left out: /dev/ptmx is the container's own": s,
+		"linux.devices: left out, all 3: /dev is a bind mount, whose files stay as they are":                                            bound,
+	} {
+		f := facts()
+		f.Prepared = []string{"/image"}
+		p, err := plan.New(s, f)
+		testutil.Must(t, err)
+		if got := strings.Join(p.Warnings, "\n"); !strings.Contains(got, text) {
+			t.Errorf("warnings %q, want %q", got, text)
+		}
+	}
+}
+
+// What the container's profile could not say was said when the container was made.
+func TestExecDoesNotRepeatTheProfilesWarnings(t *testing.T) {
+	f := facts()
+	f.Seccomp = &seccomp.Filter{Warnings: []string{"unknown"}}
+	p, err := plan.NewExec(spec().Process, f)
+	testutil.Must(t, err)
+	if slices.Contains(p.Warnings, "unknown") {
 		t.Errorf("warnings %q", p.Warnings)
 	}
 }

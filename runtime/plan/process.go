@@ -81,9 +81,6 @@ func newProcess(p *specs.Process, facts Facts, ownUser bool) (out Process, warni
 		return out, nil, err
 	}
 	out.Caps, out.Rlimits, warnings = caps, limits, append(warnings, more...)
-	if out.Seccomp != nil {
-		warnings = append(warnings, out.Seccomp.Warnings...)
-	}
 	if out.Scheduler, err = newScheduler(p.Scheduler); err != nil {
 		return out, nil, err
 	}

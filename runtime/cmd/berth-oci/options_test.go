@@ -87,3 +87,38 @@ func TestSpecRootless(t *testing.T) {
 	p.write()
 	want(t, "mapping", strings.Join(strings.Fields(p.ok("run", "c")), " "), "0 0 1")
 }
+
+// What has no effect is said in the log, unless there is an error: podman reads a log of one message only.
+func TestDifferencesAreWarnings(t *testing.T) {
+	p := newPlace(t)
+	p.spec.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/ptmx", Type: "c", Major: 5, Minor: 2}}
+	p.spec.Process.Args = []string{"sleep", "1000"}
+	p.write()
+	warned := func(text string, r result) {
+		t.Helper()
+		if r.code != 0 || !strings.Contains(r.stderr, "level=warning") || !strings.Contains(r.stderr, text) {
+			t.Errorf("%+v, want a warning with %q", r, text)
+		}
+	}
+	warned("linux.devices[0]", p.call("run", "-d", "c"))
+	process := *p.spec.Process
+	process.Args, process.Capabilities = []string{"true"}, &specs.LinuxCapabilities{
+		Bounding: []string{"CAP_KILL"}, Permitted: []string{"CAP_KILL"}, Ambient: []string{"CAP_KILL"},
+	}
+	data, err := json.Marshal(process)
+	testutil.Must(t, err)
+	file := filepath.Join(t.TempDir(), "process.json")
+	testutil.Must(t, os.WriteFile(file, data, 0o600))
+	warned("process.capabilities.ambient", p.call("exec", "--process", file, "c"))
+
+	p.ok("delete", "--force", "c")
+	p.spec.Process.Args = []string{"/no/such"}
+	p.write()
+	log := filepath.Join(t.TempDir(), "log")
+	p.fails(1, "/no/such", "--log", log, "--log-format", "json", "run", "-d", "d")
+	data, err = os.ReadFile(log)
+	testutil.Must(t, err)
+	if messages := jsonLines(t, data); len(messages) != 1 || messages[0]["level"] != "error" {
+		t.Errorf("log %s", data)
+	}
+}
