@@ -51,6 +51,8 @@ lint: build/bin/vet ## formatting, go vet on both architectures, staticcheck and
 .PHONY: cross
 cross: ## build everything for arm64
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) build ./...
+	@mkdir -p build/arm64
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -ldflags '-E $(ENTRY_arm64)' -o build/arm64/ ./runtime/cmd/berth-oci
 
 .PHONY: unit
 unit: ## unit and integration tests with -race
