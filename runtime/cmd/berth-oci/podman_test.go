@@ -21,6 +21,22 @@ func (p *place) podman(dir string, args ...string) result {
 	return p.finish(cmd)
 }
 
+// shares returns the CPU shares of the test's only container, as cgroup v1 or v2 spells them.
+func (p *place) shares() string {
+	p.t.Helper()
+	for _, pattern := range []string{"/sys/fs/cgroup/cpu" + testutil.CgroupRoot() + "/*/cpu.shares", "/sys/fs/cgroup" + testutil.CgroupRoot() + "/*/cpu.weight"} {
+		list, err := filepath.Glob(pattern)
+		testutil.Must(p.t, err)
+		if len(list) == 1 {
+			data, err := os.ReadFile(list[0])
+			testutil.Must(p.t, err)
+			return strings.TrimSpace(string(data))
+		}
+	}
+	p.t.Fatal("there is no control group with CPU shares")
+	return ""
+}
+
 func TestPodman(t *testing.T) {
 	p := newPlace(t)
 	testutil.RequireTool(t, "podman")
@@ -42,6 +58,11 @@ func TestPodman(t *testing.T) {
 	run(0, "", box([]string{"run", "-d", "--name", "x"}, "sleep", "1000")...)
 	run(0, "inside", "exec", "x", "echo", "inside")
 	run(4, "", "exec", "x", "sh", "-c", "exit 4")
+	run(0, "a terminal", "exec", "-t", "x", "sh", "-c", "test -t 0 && test -t 1 && test -t 2 && echo a terminal")
+	run(0, "", "update", "--cpu-shares", "512", "x")
+	if got := p.shares(); got != "512" && got != "59" {
+		t.Errorf("CPU shares after the update: %s", got)
+	}
 	run(0, "sleep", "top", "x")
 	run(0, "x", "pause", "x")
 	run(0, "aused", "ps", "-a", "--format", "{{.Status}}")
