@@ -67,14 +67,15 @@ func (e *Exec) Program(pidfd *os.File, tasks []*os.File) (*fork.Program, error) 
 		w.raiseLimits(e.Process.Rlimits) // the host's root may
 	}
 	w.oomScoreAdj(&e.Process)
-	w.labels(&e.Process)
+	w.labels(&e.Process, e.Launch)
 	w.proc = nil
 	// All at once or none. The working directory is the container's root from then on.
 	w.b.Call("join the container's namespaces", sys.NrSetns, w.b.File(pidfd), fork.Imm(namespaces))
 	if e.Target.User != nil {
 		w.becomeRoot()
 	}
-	w.begin(e.Launch)
+	w.begin()
+	w.keyring(e.Launch)
 	w.process(&e.Process, rootfs.Place{}, e.Launch)
 	prog, err := w.b.Program()
 	if err != nil {

@@ -16,7 +16,7 @@ func TestCVE_2019_16884_LabelsAreWrittenForExec(t *testing.T) {
 	proc := t.TempDir()
 	attr := filepath.Join(proc, "thread-self/attr")
 	testutil.Must(t, os.MkdirAll(attr+"/apparmor", 0o755))
-	files := map[string]string{attr + "/exec": "u:r:t:s0", attr + "/apparmor/exec": "exec berth-default"}
+	files := map[string]string{attr + "/exec": "u:r:t:s0", attr + "/keycreate": "u:r:t:s0", attr + "/apparmor/exec": "exec berth-default"}
 	for f := range files {
 		testutil.Must(t, os.WriteFile(f, nil, 0o600))
 	}
@@ -25,7 +25,7 @@ func TestCVE_2019_16884_LabelsAreWrittenForExec(t *testing.T) {
 	w := &writer{b: fork.NewBuilder()}
 	fake := w.b.File(dir)
 	w.proc = &fake
-	w.labels(&Process{AppArmor: "berth-default", SELinux: "u:r:t:s0"})
+	w.labels(&Process{AppArmor: "berth-default", SELinux: "u:r:t:s0"}, Launch{})
 	w.b.Call("execute", sys.NrExecve, w.b.Str("/bin/true"), w.b.Argv([]string{"true"}), w.b.Argv(nil))
 	program, err := w.b.Program()
 	testutil.Must(t, err)
@@ -57,7 +57,7 @@ func TestCVE_2025_52881_LabelsDoNotLeaveProc(t *testing.T) {
 	w := &writer{b: fork.NewBuilder()}
 	fake := w.b.File(dir)
 	w.proc = &fake
-	w.labels(&Process{SELinux: "u:r:t:s0"})
+	w.labels(&Process{SELinux: "u:r:t:s0"}, Launch{})
 	w.b.Call("execute", sys.NrExecve, w.b.Str("/bin/true"), w.b.Argv([]string{"true"}), w.b.Argv(nil))
 	program, err := w.b.Program()
 	testutil.Must(t, err)

@@ -21,7 +21,7 @@ func (p *Plan) Program(f *Files) (_ *fork.Program, err error) {
 	w.root = w.b.File(f.Root)
 	w.tasks(f.Tasks)
 	w.namespaces(p, f)
-	w.begin(p.Launch)
+	w.begin()
 	w.names(p)
 	w.enterRoot(p, f)
 	w.mounts(p, f)
@@ -29,6 +29,7 @@ func (p *Plan) Program(f *Files) (_ *fork.Program, err error) {
 	w.console(p, f)
 	w.hooks(p.Launch)
 	w.kernelFiles(p)
+	w.keyring(p.Launch)
 	w.readonly(p, f)
 	w.masks(p, f)
 	w.finishRoot(p, f)
@@ -68,15 +69,19 @@ func (w *writer) tasks(tasks []*os.File) {
 }
 
 // begin makes what a process has to itself.
-func (w *writer) begin(l Launch) {
+func (w *writer) begin() {
 	w.b.Call("set umask", sys.NrUmask, fork.Imm(0))
-	// A session keyring is no part of any namespace but the user's: without a new one the container would see the
-	// keeper's keys. Kernels without keyrings and hosts whose quota is used up have none to share either way.
+	w.b.Call("make a session", sys.NrSetsid)
+}
+
+// keyring comes behind the labels, one of which is its own, and not before the user namespace, whose user it belongs to. A
+// session keyring is no part of any namespace but that: without a new one the container would see the keeper's keys. Kernels
+// without keyrings and hosts whose quota is used up have none to share either way.
+func (w *writer) keyring(l Launch) {
 	if !l.NoNewKeyring {
 		w.b.Call("make a session keyring", sys.NrKeyctl, fork.Imm(sys.KeyctlJoinSession), fork.Null()).
 			Ignore(syscall.ENOSYS, syscall.EDQUOT, syscall.EPERM)
 	}
-	w.b.Call("make a session", sys.NrSetsid)
 }
 
 // namespaces enters those of the plan that the launcher has not made.

@@ -20,7 +20,7 @@ func (w *writer) kernelFiles(p *Plan) {
 	if p.User == nil {
 		w.oomScoreAdj(&p.Process)
 	}
-	w.labels(&p.Process)
+	w.labels(&p.Process, p.Launch)
 }
 
 func (w *writer) oomScoreAdj(p *Process) {
