@@ -182,8 +182,8 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(float64(before[kind]), "base-"+kind+"-KiB")
 		b.ReportMetric(float64(after[kind]-before[kind])/count, kind+"-KiB/process")
 	}
-	if each := (after["Pss"] - before["Pss"]) / count; each > maxMemory {
-		b.Errorf("%d KiB for each idle process, more than %d", each, maxMemory)
+	if more := after["Pss"] - before["Pss"]; more > maxMemory*count {
+		b.Errorf("%.2f KiB for each idle process, more than %d", float64(more)/count, maxMemory)
 	}
 	b.ReportMetric(0, "ns/op")
 }
