@@ -2,8 +2,8 @@
 // first time it meets a type it makes encoders and decoders for all that the type can hold, which for an OCI configuration
 // takes longer than to fork a container.
 //
-// Plain documents are read right away: known fields by their exact names, each at most once, of strings, integers, booleans, structures,
-// slices and maps. For everything else, errors included, encoding/json does it all: its result is the definition of the
+// Plain documents are read right away: known fields by their exact names of letters, digits, "_", "-" and ".", no two of which
+// are the same, each at most once, of strings, integers, booleans, structures, slices and maps. For everything else, errors included, encoding/json does it all: its result is the definition of the
 // right one.
 package quickjson
 

@@ -2,6 +2,7 @@ package quickjson
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"testing"
@@ -76,6 +77,26 @@ func TestBothReadersAgree(t *testing.T) {
 		same[document](t, []byte(d))
 		same[embedding](t, []byte(d))
 		same[map[string]inner](t, []byte(d))
+	}
+}
+
+// Types whose names are not what their tags say. go vet would not let them be declared.
+func TestBothReadersAgreeOnStrangeTags(t *testing.T) {
+	for _, tags := range [][2]string{{"x", "x"}, {"x", "B"}, {"B", ""}, {`a\\b`, ""}, {`a\"b`, "A"}, {"a'b", ""}, {"a b", "-,"}, {"\u00e9", ""}} {
+		fields := []reflect.StructField{
+			{Name: "A", Type: reflect.TypeFor[string](), Tag: reflect.StructTag(`json:"` + tags[0] + `"`)},
+			{Name: "B", Type: reflect.TypeFor[string](), Tag: reflect.StructTag(`json:"` + tags[1] + `"`)},
+		}
+		for _, name := range []string{"x", "A", "B", `a\\b`, `a\"b`, "a'b", "a b", "-", "\u00e9"} {
+			got, want := reflect.New(reflect.StructOf(fields)), reflect.New(reflect.StructOf(fields))
+			data := []byte(`{"` + name + `":"1"}`)
+			if err := errors.Join(Unmarshal(data, got.Interface()), json.Unmarshal(data, want.Interface())); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got.Interface(), want.Interface()) {
+				t.Errorf("tags %q: %s is %+v, want %+v", tags, data, got, want)
+			}
+		}
 	}
 }
 

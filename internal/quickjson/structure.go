@@ -68,7 +68,7 @@ func (r *reader) fieldsOf(t reflect.Type) (list []field, ok bool) {
 		tag := f.Tag.Get("json")
 		name, options, _ := strings.Cut(tag, ",")
 		switch {
-		case f.Anonymous || strings.Contains(options, "string") || len(list) == maxFields || strings.ContainsRune(name, '"'):
+		case f.Anonymous || strings.Contains(options, "string") || len(list) == maxFields:
 			r.fields[t] = nil
 			return nil, false
 		case !f.IsExported() || tag == "-":
@@ -76,8 +76,17 @@ func (r *reader) fieldsOf(t reflect.Type) (list []field, ok bool) {
 		case name == "":
 			name = f.Name
 		}
+		if find(list, name) >= 0 || strings.ContainsFunc(name, notPlain) {
+			r.fields[t] = nil
+			return nil, false
+		}
 		list = append(list, field{name, i})
 	}
 	r.fields[t] = list
 	return list, true
+}
+
+// notPlain tells whether a name may be none to encoding/json, which takes the field's own instead.
+func notPlain(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.'
 }
