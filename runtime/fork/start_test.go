@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/testutil"
 	"github.com/berth-runtime/berth/runtime/fork"
 )
 
@@ -402,7 +403,7 @@ func TestStartInCgroup(t *testing.T) {
 		}
 	}
 	if root == "" {
-		t.Skip("no cgroup v2 is mounted here")
+		testutil.Skip(t, "no cgroup v2 is mounted here")
 	}
 	name := fmt.Sprintf("berth-test-fork-%d", os.Getpid())
 	if err := os.Mkdir(root+"/"+name, 0o755); err != nil {

@@ -89,7 +89,7 @@ var onlyRules = []only{
 	},
 	{
 		"unsafe",
-		[]string{"internal/sys", "runtime/fork", "netns", "internal/testutil", "test/vm/guest"},
+		[]string{"internal/sys", "runtime/fork", "test/vm/guest"},
 		"memory is handed to the kernel in these places only",
 	},
 }
