@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/runtime/cgroup"
 )
@@ -27,17 +25,6 @@ func (r *Runtime) Resume(_ context.Context, id string) error {
 			return errdefs.FailedPrecondition("container not paused")
 		}
 		return g.Thaw()
-	})
-}
-
-// Update changes limits of the container's control group; nil fields stay.
-func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResources) error {
-	return r.change(id, func(_ *container, s Status, g *cgroup.Group) error {
-		if s == StatusStopped {
-			return errdefs.FailedPrecondition("container not running")
-		}
-		r.warn(ctx, id, cgroup.Ignored(res))
-		return g.Update(ctx, res)
 	})
 }
 

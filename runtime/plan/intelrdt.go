@@ -12,12 +12,12 @@ import (
 const maxSchemata = 256 // far more than there are resources
 
 func (p *Plan) intelRdt(spec *specs.Spec, _ Facts) (err error) {
-	p.IntelRdt, err = newIntelRdt(spec.Linux.IntelRdt)
+	p.IntelRdt, err = NewIntelRdt(spec.Linux.IntelRdt)
 	return err
 }
 
-// newIntelRdt reads linux.intelRdt; nil leaves resctrl alone. The order of the lines is the spec's.
-func newIntelRdt(r *specs.LinuxIntelRdt) (*resctrl.Config, error) {
+// NewIntelRdt reads linux.intelRdt; nil leaves resctrl alone. The order of the lines is the spec's. Errors are as those of [New].
+func NewIntelRdt(r *specs.LinuxIntelRdt) (*resctrl.Config, error) {
 	if r == nil {
 		return nil, nil
 	}

@@ -45,6 +45,12 @@ func CheckSchema(line, prefix string) error {
 // portion is one part of a schema: what a class may use of a resource ("L3", "MB") in one domain.
 type portion struct{ resource, domain string }
 
+// resourceOf returns what a line is about.
+func resourceOf(line string) string {
+	resource, _, _ := strings.Cut(line, ":")
+	return strings.TrimSpace(resource)
+}
+
 // parseSchema reads a line. Values lose their leading zeros, which the kernel prints and people don't.
 func parseSchema(line string) (map[portion]string, error) {
 	resource, list, ok := strings.Cut(strings.TrimSpace(line), ":")

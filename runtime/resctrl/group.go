@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/berth-runtime/berth/internal/cleanup"
@@ -109,6 +111,33 @@ func (g *Group) write(schemata []string) error {
 		}
 	}
 	return nil
+}
+
+// Update changes what a container's class of service may use, and with it what the others in that class may. Where a later
+// line is refused, those before it are taken back, as undo does. A container that has no class, or the default one, which
+// is the whole machine's, is ErrFailedPrecondition.
+func (g *Group) Update(schemata []string) (undo func() error, err error) {
+	if g == nil || g.class == "" {
+		return nil, errdefs.FailedPrecondition("the container has no class of service but the machine's default one")
+	}
+	var old []string
+	err = g.fs.in(g.class, func(d *sys.Dir) error {
+		data, err := d.ReadFile("schemata", maxSchemata)
+		for line := range strings.Lines(string(data)) {
+			if resource := resourceOf(line); slices.ContainsFunc(schemata, func(s string) bool { return resourceOf(s) == resource }) {
+				old = append(old, strings.TrimSpace(line))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read class of service %s: %w", g.class, err)
+	}
+	undo = func() error { return g.write(old) }
+	if err := g.write(schemata); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
 }
 
 func (g *Group) compare(schemata []string) error {

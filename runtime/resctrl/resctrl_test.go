@@ -112,6 +112,29 @@ func TestNamedClass(t *testing.T) {
 	}
 }
 
+func TestUpdate(t *testing.T) {
+	s, root := newFake(t)
+	g, err := s.Create("c1", Config{})
+	testutil.Must(t, err)
+	// Printed and written lines are of one length here: the fake keeps what a shorter one does not overwrite.
+	const before, after = "L3:0=fffff;1=fffff\n", "L3:0=0000f;1=000ff\n"
+	testutil.Must(t, os.WriteFile(root+"/c1/schemata", []byte(before), 0o644))
+	undo, err := g.Update([]string{strings.TrimSpace(after)})
+	testutil.Must(t, err)
+	if got := read(t, root, "c1/schemata"); got != after {
+		t.Errorf("schemata %q", got)
+	}
+	testutil.Must(t, undo())
+	if got := read(t, root, "c1/schemata"); got != before {
+		t.Errorf("schemata after undo: %q", got)
+	}
+	for _, none := range []*Group{nil, s.Group("c2", Config{ClosID: "/"})} {
+		if _, err := none.Update([]string{"L3:0=f"}); !errors.Is(err, errdefs.ErrFailedPrecondition) {
+			t.Errorf("update of a container without a class: %v", err)
+		}
+	}
+}
+
 func TestDefaultClass(t *testing.T) {
 	s, root := newFake(t)
 	g, err := s.Create("c1", Config{ClosID: "/", Monitoring: true})

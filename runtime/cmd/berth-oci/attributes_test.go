@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/vishvananda/netlink"
 
+	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
 	"github.com/berth-runtime/berth/runtime/oci"
 )
@@ -55,6 +56,20 @@ func TestIntelRdt(t *testing.T) {
 	if err := errors.Join(err, child.Close()); code != 0 || err != nil {
 		t.Errorf("exec: %d, %v", code, err)
 	}
+	schemata := func(wanted string) {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(gold, "schemata"))
+		testutil.Must(t, err)
+		want(t, "schemata", string(data), wanted)
+	}
+	testutil.Must(t, r.Update(t.Context(), "c", nil, &specs.LinuxIntelRdt{L3CacheSchema: "L3:0=00000003;1=1"}))
+	schemata("L3:0=00000003;1=1\n")
+	if err := r.Update(t.Context(), "c", &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "x"}}, &specs.LinuxIntelRdt{L3CacheSchema: "L3:0=0000000f;1=3"}); !errors.Is(err, errdefs.ErrInvalid) {
+		t.Errorf("update with a bad limit: %v", err)
+	}
+	schemata("L3:0=00000003;1=1\n")
+	p.fails(1, "linux.intelRdt.memBwSchema: ", "update", "--mem-bw-schema", "L3:0=1", "c")
+	p.fails(1, "linux.intelRdt: no resctrl", "update", "--l3-cache-schema", "L3:0=1", "c")
 	testutil.Must(t, r.Delete(t.Context(), "c", true))
 	data, err := os.ReadFile(filepath.Join(p.bundle, "pid"))
 	testutil.Must(t, err)

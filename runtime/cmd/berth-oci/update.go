@@ -42,14 +42,14 @@ func updateCommand() *command {
 	f.StringVar(&l.memorySwap, "memory-swap", "", "limit of memory and swap in bytes, -1 for none")
 	f.StringVar(&l.kernelMemory, "kernel-memory", "", "ignored, as the kernel does (since Linux 5.16)")
 	f.Int64Var(&l.pids, "pids-limit", 0, "number of processes, -1 for no limit")
-	f.StringVar(&l.l3CacheSchema, "l3-cache-schema", "", "Intel RDT L3 cache schema")
-	f.StringVar(&l.memBwSchema, "mem-bw-schema", "", "Intel RDT memory bandwidth schema")
+	f.StringVar(&l.l3CacheSchema, "l3-cache-schema", "", "line of resctrl for the L3 cache, L3:0=f;1=ff, for the class of service of a container that has linux.intelRdt")
+	f.StringVar(&l.memBwSchema, "mem-bw-schema", "", "the same for memory bandwidth, MB:0=20")
 	c.run = func(ctx context.Context, a *app, args []string) error {
 		r, err := l.resources(f)
 		if err != nil {
 			return err
 		}
-		return a.runtime.Update(ctx, args[0], r)
+		return a.runtime.Update(ctx, args[0], r, l.intelRdt())
 	}
 	return c
 }
@@ -57,9 +57,6 @@ func updateCommand() *command {
 const maxResources = 1 << 20
 
 func (l *limits) resources(f *pflag.FlagSet) (*specs.LinuxResources, error) {
-	if l.l3CacheSchema != "" || l.memBwSchema != "" {
-		return nil, errdefs.NotSupported("--l3-cache-schema, --mem-bw-schema: not supported by berth-oci")
-	}
 	if l.file != "" {
 		data, err := readFile(l.file, maxResources)
 		if err != nil {
@@ -104,6 +101,14 @@ func (l *limits) resources(f *pflag.FlagSet) (*specs.LinuxResources, error) {
 		*m.to = &n
 	}
 	return r, nil
+}
+
+// intelRdt is nil if it is not to change.
+func (l *limits) intelRdt() *specs.LinuxIntelRdt {
+	if l.l3CacheSchema == "" && l.memBwSchema == "" {
+		return nil
+	}
+	return &specs.LinuxIntelRdt{L3CacheSchema: l.l3CacheSchema, MemBwSchema: l.memBwSchema}
 }
 
 // given sets a field whose flag was used.
