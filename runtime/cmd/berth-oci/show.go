@@ -131,15 +131,16 @@ func processLines(out string, pids []int) (string, error) {
 	if column < 0 {
 		return "", errdefs.Invalid("there is no PID column in the output of ps")
 	}
-	text := head + "\n"
+	var text strings.Builder
+	text.WriteString(head + "\n")
 	for line := range strings.Lines(rest) {
 		fields := strings.Fields(line)
 		if len(fields) <= column {
 			continue
 		}
 		if pid, err := strconv.Atoi(fields[column]); err == nil && slices.Contains(pids, pid) {
-			text += line
+			text.WriteString(line)
 		}
 	}
-	return text, nil
+	return text.String(), nil
 }
