@@ -140,7 +140,7 @@ func (r *Runtime) drop(c *container) {
 
 // fill makes the control group and opens the files of a created container.
 func (r *Runtime) fill(ctx context.Context, c *container, p *plan.Plan, o *CreateOptions, cu *cleanup.Stack) error {
-	group, err := r.makeGroup(ctx, o.Spec)
+	group, err := r.cfg.Cgroups.Renew(ctx, o.Spec.Linux.CgroupsPath, o.Spec.Linux.Resources)
 	if err != nil {
 		return err
 	}
@@ -182,25 +182,4 @@ func (r *Runtime) fill(ctx context.Context, c *container, p *plan.Plan, o *Creat
 	c.seccomp, c.annotations = o.Spec.Linux.Seccomp, o.Spec.Annotations
 	c.mu.Unlock()
 	return pr.Settle()
-}
-
-// makeGroup makes the container's control group. One that is there and empty was left by a process that was killed
-// between Create and Start: its limits are not trusted.
-func (r *Runtime) makeGroup(ctx context.Context, spec *specs.Spec) (*cgroup.Group, error) {
-	path, resources := spec.Linux.CgroupsPath, spec.Linux.Resources
-	group, err := r.cfg.Cgroups.Create(ctx, path, resources)
-	if !errors.Is(err, errdefs.ErrExists) {
-		return group, err
-	}
-	old, openErr := r.cfg.Cgroups.Open(path)
-	if openErr != nil {
-		return nil, errors.Join(err, openErr)
-	}
-	if pids, pidErr := old.PIDs(); pidErr != nil || len(pids) > 0 {
-		return nil, errors.Join(err, pidErr)
-	}
-	if err := old.Remove(ctx); err != nil {
-		return nil, err
-	}
-	return r.cfg.Cgroups.Create(ctx, path, resources)
 }

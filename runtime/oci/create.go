@@ -174,7 +174,7 @@ func (b *builder) build(ctx context.Context, host *cgroup.Host) (_ *made, err er
 	undo := context.WithoutCancel(ctx)
 	cu.Add(b.c.remove)
 	cu.Add(func() error { b.stopHooks(undo); return nil })
-	group, err := makeGroup(ctx, host, b.c.rec.Cgroup, b.spec.Linux.Resources)
+	group, err := host.Renew(ctx, b.c.rec.Cgroup, b.spec.Linux.Resources)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,7 @@
 package oci
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -72,23 +70,4 @@ func cgroupPath(path, id string) string {
 		return path
 	}
 	return "/berth-oci/" + path
-}
-
-// makeGroup makes the control group. One that is there and empty is made anew: its limits are not trusted.
-func makeGroup(ctx context.Context, host *cgroup.Host, path string, res *specs.LinuxResources) (*cgroup.Group, error) {
-	group, err := host.Create(ctx, path, res)
-	if !errors.Is(err, errdefs.ErrExists) {
-		return group, err
-	}
-	old, openErr := host.Open(path)
-	if openErr != nil {
-		return nil, errors.Join(err, openErr)
-	}
-	if pids, pidErr := old.PIDs(); pidErr != nil || len(pids) > 0 {
-		return nil, errors.Join(fmt.Errorf("container's cgroup is not empty: %w", err), pidErr)
-	}
-	if err := old.Remove(ctx); err != nil {
-		return nil, err
-	}
-	return host.Create(ctx, path, res)
 }
