@@ -133,8 +133,8 @@ func (r *Runtime) planExec(ctx context.Context, c *container, pid int, pidfd *os
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range p.Warnings {
-		r.cfg.Logger.WarnContext(ctx, "exec differs from what was asked", "container", c.id, "difference", w)
+	for _, w := range p.Warnings { // most are the container's too, and were a warning at its creation: probes run every few seconds
+		r.cfg.Logger.DebugContext(ctx, "exec differs from what was asked", "container", c.id, "difference", w)
 	}
 	return p, nil
 }
