@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -151,25 +150,12 @@ func openProcess(p client.Process) (*os.File, error) {
 	if err != nil {
 		return nil, errdefs.NotFound("process %d: %w", p.PID, err)
 	}
-	start, err := startTime(p.PID)
+	stat, err := sys.ReadProcStat(p.PID)
 	switch {
 	case err != nil:
 		return nil, joinClose(errdefs.NotFound("process %d: %w", p.PID, err), pidfd)
-	case start != p.StartTime:
+	case stat.StartTime != p.StartTime:
 		return nil, joinClose(errdefs.NotFound("process %d is another one now", p.PID), pidfd)
 	}
 	return pidfd, nil
-}
-
-// startTime reads field 22 of /proc/PID/stat. The name, field 2, may hold anything, so fields are counted from its end.
-func startTime(pid int) (uint64, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 20 {
-		return 0, errdefs.Bug("/proc/%d/stat has %d fields behind the name", pid, len(fields))
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
 }

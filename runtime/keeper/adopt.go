@@ -112,8 +112,8 @@ func findProcess(pid int, startTime uint64) (sys.Raw, error) {
 	if err != nil {
 		return sys.NoFile, err
 	}
-	st, err := readStat(pid)
-	if err == nil && (st.startTime != startTime || !sys.PidfdAlive(pidfd)) {
+	st, err := sys.ReadProcStat(pid)
+	if err == nil && (st.StartTime != startTime || !sys.PidfdAlive(pidfd)) {
 		err = errdefs.NotFound("process %d is another one now", pid)
 	}
 	if err != nil {

@@ -58,9 +58,9 @@ func adoptedExit(pid int, startTime uint64, pidfd sys.Raw) (wire.Exit, bool) {
 	if end, ok := sys.PidfdExit(pidfd); ok {
 		return knownExit(end), true
 	}
-	st, err := readStat(pid)
-	if err == nil && st.startTime == startTime && st.state == 'Z' {
-		return knownExit(sys.WaitStatus(st.exitCode)), true
+	st, err := sys.ReadProcStat(pid)
+	if err == nil && st.StartTime == startTime && st.State == 'Z' {
+		return knownExit(sys.WaitStatus(st.ExitCode)), true
 	}
 	if sys.PidfdAlive(pidfd) {
 		return wire.Exit{}, false

@@ -238,7 +238,7 @@ func (s *server) removeStdio(p *process) error {
 
 // noteStart watches and journals a process that is running its program. From here on a successor knows of it.
 func (s *server) noteStart(p *process, c fork.Child) error {
-	st, err := readStat(c.PID)
+	st, err := sys.ReadProcStat(c.PID)
 	if err != nil {
 		return fmt.Errorf("look at process %d: %w", c.PID, err)
 	}
@@ -248,7 +248,7 @@ func (s *server) noteStart(p *process, c fork.Child) error {
 	}
 	s.mu.Lock()
 	p.pidfd = pidfd
-	p.record.PID, p.record.StartTime, p.record.At = c.PID, st.startTime, time.Now()
+	p.record.PID, p.record.StartTime, p.record.At = c.PID, st.StartTime, time.Now()
 	record := p.record
 	s.mu.Unlock()
 	if err := s.watch(p, pidfd); err != nil {

@@ -271,11 +271,11 @@ func (b *builder) openFIFOs() error {
 
 // forked notes the process. With hooks that is recorded at once, as they may ask for the state.
 func (b *builder) forked(child fork.Child) error {
-	start, _, err := readStat(child.PID)
+	stat, err := sys.ReadProcStat(child.PID)
 	if err != nil {
 		return err
 	}
-	b.c.rec.PID, b.c.rec.StartTime = child.PID, start
+	b.c.rec.PID, b.c.rec.StartTime = child.PID, stat.StartTime
 	if b.plan.Launch.HookRoot == "" {
 		return nil
 	}

@@ -1,14 +1,11 @@
 package oci
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"syscall"
 
-	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 )
 
@@ -25,38 +22,14 @@ func (c *container) process() (_ *os.File, err error) {
 		return nil, fmt.Errorf("open process %d: %w", c.rec.PID, err)
 	}
 	// What is read now is of the process behind the pidfd, or of a later one, which the start time tells.
-	start, over, err := readStat(c.rec.PID)
-	if err == nil && !over && start == c.rec.StartTime {
+	stat, err := sys.ReadProcStat(c.rec.PID)
+	if err == nil && !stat.Ended() && stat.StartTime == c.rec.StartTime {
 		return pidfd, nil
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		err = nil
 	}
 	return nil, errors.Join(err, pidfd.Close())
-}
-
-// readStat returns when a process started, in ticks since boot, and whether it has ended (proc_pid_stat(5)).
-func readStat(pid int) (start uint64, over bool, err error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, false, err
-	}
-	return parseStat(data)
-}
-
-// parseStat looks behind the command, which may hold anything, blanks and brackets too.
-func parseStat(data []byte) (start uint64, over bool, err error) {
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	const state, starttime = 0, 19 // the third and the 22nd field
-	if len(fields) <= starttime {
-		return 0, false, errdefs.Bug("/proc/PID/stat has %d fields", len(fields))
-	}
-	start, err = strconv.ParseUint(string(fields[starttime]), 10, 64)
-	if err != nil {
-		return 0, false, fmt.Errorf("read /proc/PID/stat: %w", err)
-	}
-	s := string(fields[state])
-	return start, s == "Z" || s == "X" || s == "x", nil
 }
 
 // status asks the kernel. The pidfd is nil if the container is stopped, else the caller's.

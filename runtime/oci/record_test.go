@@ -3,7 +3,6 @@ package oci
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -71,23 +70,6 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		if err == nil && (r.ID != "a" || !clean(r.Cgroup) || r.PID == 1) {
 			t.Errorf("accepted %+v", r)
-		}
-	})
-}
-
-func TestOwnStat(t *testing.T) {
-	start, over, err := readStat(os.Getpid())
-	if err != nil || over || start == 0 {
-		t.Errorf("%d, %t, %v", start, over, err)
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("1 (a) b) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 42 0 0"))
-	f.Add([]byte(""))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, _, err := parseStat(data); err != nil && err.Error() == "" {
-			t.Error("an error without a text")
 		}
 	})
 }
