@@ -32,7 +32,7 @@ func steps() []step {
 		goTest("crash", 15*time.Minute, []string{"-timeout=12m"}, "./test/crash/..."),
 		{name: "conformance", command: []string{"make", "-s", "conformance"}, limit: 15 * time.Minute, read: readCounts},
 		{name: "validation", command: []string{"make", "-s", "validation"}, limit: 10 * time.Minute, read: readCounts},
-		{name: "vm", command: []string{"go", "run", "./test/vm"}, limit: 25 * time.Minute, read: readCounts},
+		{name: "vm", command: []string{"go", "run", "./test/vm"}, limit: 45 * time.Minute, read: readCounts},
 	}
 }
 
