@@ -106,6 +106,23 @@ func (h *Handle) Inode() (uint64, error) {
 	return st.Ino, nil
 }
 
+// Cookie returns a number that no other network namespace has or will have until the machine starts anew (SO_NETNS_COOKIE, Linux 5.14),
+// unlike that of an inode, which the next namespace may get.
+func (h *Handle) Cookie() (cookie uint64, err error) {
+	err = h.Do(func() error {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		return errors.Join(err, unix.Close(fd))
+	})
+	if err != nil {
+		return 0, fmt.Errorf("identify network namespace: %w", err)
+	}
+	return cookie, nil
+}
+
 // Do runs f in a thread that is in the namespace. What has a path in /proc/sys/net or opens a socket needs that; for
 // netlink use Netlink, which costs no switch. f must not start goroutines that rely on the namespace.
 func (h *Handle) Do(f func() error) error {

@@ -17,7 +17,7 @@ import (
 
 // record says what was there before an ADD.
 type record struct {
-	Namespace string `json:"namespace"` // the boot and the inode, so that no other namespace gets these values
+	Namespace string `json:"namespace"` // the boot and the cookie, so that no other namespace gets these values
 	Before    values `json:"before"`
 }
 
@@ -120,11 +120,11 @@ func identify(ns *netns.Handle) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("identify the network namespace: %w", err)
 	}
-	inode, err := ns.Inode()
+	cookie, err := ns.Cookie()
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s/%d", strings.TrimSpace(string(boot)), inode), nil
+	return fmt.Sprintf("%s/%d", strings.TrimSpace(string(boot)), cookie), nil
 }
 
 // earliest adds to the values of now those of an earlier record, which count: they are from before the first change.
