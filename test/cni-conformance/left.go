@@ -60,10 +60,15 @@ func (e *env) onlyLinks(want ...string) error {
 		subscribeErr = netlink.LinkSubscribe(updates, done)
 		return subscribeErr
 	})
-	defer close(done)
 	if err != nil {
+		close(done)
 		return err
 	}
+	defer func() {
+		close(done)
+		for range updates { // whoever fills the channel ends when it has room, and closes it
+		}
+	}()
 	deadline := time.After(answerTime)
 	for {
 		have, err := links(e.host)
