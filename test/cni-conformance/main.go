@@ -6,8 +6,9 @@
 //
 //	go run ./test/cni-conformance -plugins bin/cni,/usr/lib/cni
 //
-// prints a table, a line for each requirement with a column for each folder; README.md says how to read it. The tests of this package run it on berth's plugins, of which every case must pass, and, with
-// BERTH_CNI_UPSTREAM=DIR, on those of the CNI project, which upstream.sh builds; their failures must be exactly those in upstream.txt.
+// prints a table, a line for each requirement with a column for each folder; README.md says how to read it. The tests of this package
+// run it on berth's plugins, of which every case must pass, on those that Debian ships, and, with BERTH_CNI_UPSTREAM=DIR, on those of
+// the CNI project, which upstream.sh builds: theirs must fail what debian.txt and upstream.txt list.
 package main
 
 import (

@@ -6,7 +6,10 @@ import (
 )
 
 func (a *app) netCommand() *cobra.Command {
-	net := &cobra.Command{Use: "net", Short: "Look after the pods' network", Args: cobra.NoArgs}
+	net := &cobra.Command{
+		Use: "net", Short: "Look after the pods' network", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }, // without it an unknown command would be a success
+	}
 	net.AddCommand(&cobra.Command{
 		Use:   "repair",
 		Short: "Put back firewall rules of pods that others flushed",
