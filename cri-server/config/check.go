@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -18,6 +19,10 @@ const (
 	maxSocket = 107 - len(".new")
 	maxState  = 107 - len("/keeper/keeper.sock")
 )
+
+// pluginTimeoutMost leaves time to undo a RunPodSandbox whose plugin hung before the kubelet gives up, after four minutes at most
+// (pod.Config.Limit).
+const pluginTimeoutMost = 3 * time.Minute
 
 // Check returns every fault of c at once, each naming its key. It expects what [Config.Apply] returns.
 func (c Config) Check() error {
@@ -31,6 +36,8 @@ func (c Config) Check() error {
 		checkCgroup(c.Cgroup),
 		checkStream(c.Stream.Address),
 		checkNetwork(c.CNI.Default),
+		checkDuration("cni.plugin_timeout", c.CNI.PluginTimeout, time.Second, pluginTimeoutMost),
+		checkDuration("cni.gc_interval", c.CNI.GCInterval, 10*time.Second, 24*time.Hour),
 	}
 	if len(c.CNI.BinDirs) == 0 {
 		errs = append(errs, errdefs.Invalid("cni.bin_dirs: is empty; name at least one folder of plugins"))

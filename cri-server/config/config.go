@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // DefaultPath is where berthd looks for its file when --config is not given. That file may be absent.
@@ -31,6 +32,9 @@ type CNI struct {
 	ConfDir string   `toml:"conf_dir" comment:"*.conflist; with none of them, and no kubelet about, the built-in network is used"`
 	BinDirs []string `toml:"bin_dirs" comment:"searched in this order for plugins; when not set, those that came with berthd and then /usr/lib/berth/cni, /opt/cni/bin, /usr/lib/cni"`
 	Default string   `toml:"default_network" comment:"name of the built-in network and, with a 0 behind it, of its bridge; this daemon's own; berth when not set and state is not either"`
+
+	PluginTimeout Duration `toml:"plugin_timeout" comment:"after which a plugin that has not ended is killed, with its process group"`
+	GCInterval    Duration `toml:"gc_interval" comment:"how often the plugins are told which attachments there are, to drop what belongs to none"`
 }
 
 // Registry says how registries are reached.
@@ -71,7 +75,9 @@ func Default() Config {
 		Root:  "/var/lib/berth",
 		State: defaultState,
 		CNI: CNI{
-			ConfDir: "/etc/cni/net.d",
+			ConfDir:       "/etc/cni/net.d",
+			PluginTimeout: Duration(time.Minute),
+			GCInterval:    Duration(10 * time.Minute),
 		},
 		Registry: Registry{CertsDir: "/etc/berth/certs.d"},
 		Cgroup:   Cgroup{Driver: Cgroupfs},

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,6 +22,7 @@ listen = "/run/other/x.sock"
 [cni]
 conf_dir = "/etc/cni/other"
 bin_dirs = ["/opt/cni/bin"]
+plugin_timeout = "90s"
 [registry]
 certs_dir = "/etc/other"
 `
@@ -30,7 +32,7 @@ certs_dir = "/etc/other"
 	}
 	want := config.Default()
 	want.Root, want.State, want.Listen = "/srv/berth", "/run/other", "/run/other/x.sock"
-	want.CNI = config.CNI{ConfDir: "/etc/cni/other", BinDirs: []string{"/opt/cni/bin"}}
+	want.CNI = config.CNI{ConfDir: "/etc/cni/other", BinDirs: []string{"/opt/cni/bin"}, PluginTimeout: config.Duration(90 * time.Second), GCInterval: config.Duration(10 * time.Minute)}
 	want.Registry.CertsDir = "/etc/other"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
@@ -45,6 +47,7 @@ func TestFaultsOfTheFileNameTheLineAndTheRemedy(t *testing.T) {
 		{"in the wrong table", "bin_dirs = []", `line 1: unknown key "bin_dirs"; did you mean "cni.bin_dirs"?`},
 		{"both of two", "a = 1\nrot = 2", `line 2: unknown key "rot"; did you mean "root"?`},
 		{"wrong type", "root = 3", `line 1, column 8: `},
+		{"no time", "[cni]\ngc_interval = \"often\"", `line 2, column 15: "often" is no time like "1m30s"`},
 		{"no TOML", "root = ", `line 1, column 7: `},
 		{"twice", "root = \"/a\"\nroot = \"/b\"", `line 2, column 1: `},
 		{"long key", strings.Repeat("k", 5000) + " = 1", `line 1: unknown key "kkk`},
@@ -120,6 +123,9 @@ func TestCheck(t *testing.T) {
 		{"long network", func(c *config.Config) { c.CNI.Default = "a-name-of-15-by" }, "cni.default_network: "},
 		{"network of one letter", func(c *config.Config) { c.CNI.Default = "a" }, "cni.default_network: "},
 		{"odd network", func(c *config.Config) { c.CNI.Default = "a/b" }, "cni.default_network: "},
+		{"no time for plugins", func(c *config.Config) { c.CNI.PluginTimeout = 0 }, "cni.plugin_timeout: 0s is not between 1s and 3m0s"},
+		{"more time than the kubelet has", func(c *config.Config) { c.CNI.PluginTimeout = config.Duration(time.Hour) }, "cni.plugin_timeout: "},
+		{"GC all the time", func(c *config.Config) { c.CNI.GCInterval = config.Duration(time.Second) }, "cni.gc_interval: "},
 		{"driver", func(c *config.Config) { c.Cgroup.Driver = "systemd2" }, `cgroup.driver: "systemd2"`},
 		{"path for systemd", func(c *config.Config) { c.Cgroup.Driver = config.Systemd }, `cgroup.parent: "/berth"`},
 		{"slice for cgroupfs", func(c *config.Config) { c.Cgroup.Parent = "berth.slice" }, `cgroup.parent: "berth.slice"`},

@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 	stop.Add(images.Close)
 	networks, err := network.New(network.Config{
 		ConfDir: cfg.CNI.ConfDir, BinDirs: cfg.CNI.BinDirs, CacheDir: filepath.Join(cfg.State, "cni"),
-		DefaultName: cfg.CNI.Default, Logger: log.With("part", "network"),
+		DefaultName: cfg.CNI.Default, PluginTimeout: time.Duration(cfg.CNI.PluginTimeout), Logger: log.With("part", "network"),
 	})
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 	stop.Add(containers.Close)
 	pods, err := pod.New(ctx, pod.Config{
 		State: cfg.State, Volumes: filepath.Join(cfg.Root, "volumes"), CgroupRoot: cfg.Cgroup.Parent, Systemd: cfg.Cgroup.Driver == config.Systemd,
-		Images: images, Network: networks, Runtime: pod.Native(containers), Cgroups: pod.HostCgroups(cgroups),
+		Collect: time.Duration(cfg.CNI.GCInterval), Images: images, Network: networks, Runtime: pod.Native(containers), Cgroups: pod.HostCgroups(cgroups),
 		Namespaces: pod.PinnedNamespaces(), Machine: pod.Linux(), Logger: log.With("part", "pods"),
 	})
 	if err != nil {
