@@ -49,7 +49,7 @@ func TestPlans(t *testing.T) {
 	for name, tc := range map[string]struct{ conf, ipam string }{
 		"plain":   {`{"cniVersion":"1.1.0","name":"net","ipam":{"type":"x"}}`, v4},
 		"gateway": {`{"cniVersion":"1.1.0","name":"net","bridge":"br0","isDefaultGateway":true,"ipMasq":true,"mtu":1400,"ipam":{"type":"x"}}`, dual},
-		"l2":      {`{"cniVersion":"1.1.0","name":"net","promiscMode":true,"disableContainerInterface":true}`, ""},
+		"l2":      {`{"cniVersion":"1.1.0","name":"net","promiscMode":true,"disableContainerInterface":true,"dns":{"nameservers":["192.0.2.54"]}}`, ""},
 		"everything": {`{"cniVersion":"1.1.0","name":"net","isGateway":true,"forceAddress":true,"enabledad":true,"portIsolation":true,"ipam":{"type":"x"},
 			"runtimeConfig":{"mac":"02:00:00:00:00:01","portMappings":[{"hostPort":80,"containerPort":8080,"protocol":"tcp"}],
 			"bandwidth":{"ingressRate":1000,"ingressBurst":2000},"dns":{"servers":["192.0.2.1"],"searches":["a.b"]}}}`, dual},

@@ -33,7 +33,7 @@ type config struct {
 	MAC              net.HardwareAddr // nil = derived from the address
 	Ports            []ports.Mapping
 	Ingress, Egress  link.Limit // towards and from the container
-	DNS              *types.DNS
+	DNS              types.DNS  // empty = what the ipam plugin says
 	HasIPAM          bool
 }
 
@@ -57,6 +57,7 @@ type wireConfig struct {
 	ICC                       *bool       `json:"icc"`
 	Isolation                 string      `json:"isolation"`
 	Internal                  bool        `json:"internal"`
+	DNS                       types.DNS   `json:"dns"`
 	Args                      struct {
 		CNI struct {
 			MAC string `json:"mac"`
@@ -120,8 +121,9 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 		conf.Ingress = link.Limit{Rate: b.IngressRate, Burst: b.IngressBurst}
 		conf.Egress = link.Limit{Rate: b.EgressRate, Burst: b.EgressBurst}
 	}
+	conf.DNS = w.DNS
 	if d := w.RuntimeConfig.DNS; d != nil {
-		conf.DNS = &types.DNS{Nameservers: d.Servers, Search: d.Searches, Options: d.Options}
+		conf.DNS = types.DNS{Nameservers: d.Servers, Search: d.Searches, Options: d.Options}
 	}
 	var err error
 	if conf.VLANs.Trunk, err = parseTrunk(w.VlanTrunk, w.Vlan); err != nil {

@@ -48,15 +48,15 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 		Result:   &current.Result{Interfaces: []*current.Interface{{Name: c.Bridge}, {}, {Name: r.IfName, Sandbox: r.Netns}}},
 	}
 	p.Result.Interfaces[1].Name = p.Veth.Host
+	p.Result.DNS = c.DNS
 	if ipam == nil {
 		return p, nil
 	}
 	if len(ipam.IPs) == 0 {
 		return plan{}, errdefs.Invalid("the ipam plugin %s gave no address", r.Config.IPAMType)
 	}
-	p.Result.DNS = ipam.DNS
-	if c.DNS != nil {
-		p.Result.DNS = *c.DNS
+	if p.Result.DNS.IsEmpty() {
+		p.Result.DNS = ipam.DNS
 	}
 	gateways, err := p.addAddresses(c, ipam.IPs)
 	if err != nil {

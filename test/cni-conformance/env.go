@@ -47,7 +47,7 @@ func (c testCase) run(plugins string) (err error) {
 
 func allCases() []testCase {
 	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), stormCases(), chainCases(),
-		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases(), firewallCases())
+		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases(), firewallCases(), nameCases())
 }
 
 // env is the world of one case: a host, the containers on it, and folders.
