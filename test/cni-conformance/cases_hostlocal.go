@@ -25,7 +25,8 @@ func hostLocalCases() []testCase {
 		{"host-local/CHECK", hostLocalCheck},
 		{"host-local/GC", hostLocalGC},
 		{"host-local/a reboot frees everything", reboot},
-		{"host-local/a crashed container's address is not lost", crashedOwner},
+		{"host-local/a crashed container's address is not lost", func(e *env) error { return crashedOwner(e, false) }},
+		{"host-local/a crashed container's address is not lost when another namespace has its path", func(e *env) error { return crashedOwner(e, true) }},
 		{"host-local/state cut in half: nothing is given twice", cutInHalf},
 		{"host-local/disk full: clear error, nothing lost", diskFull},
 		{"host-local/resolvConf", resolvConf},
@@ -256,8 +257,8 @@ func reboot(e *env) error {
 	return err
 }
 
-// crashedOwner destroys a namespace without DEL, as a crash of the runtime does.
-func crashedOwner(e *env) error {
+// crashedOwner destroys a namespace without DEL, as a crash of the runtime does. The next one at the path often has the same inode number.
+func crashedOwner(e *env, succeeded bool) error {
 	conf := e.ranges(set(object{"subnet": "10.9.0.0/30"}))
 	c, err := e.container("c1")
 	if err != nil {
@@ -268,6 +269,11 @@ func crashedOwner(e *env) error {
 	}
 	if err := c.remove(); err != nil {
 		return err
+	}
+	if succeeded {
+		if _, err := e.container("c1"); err != nil {
+			return err
+		}
 	}
 	_, err = e.take("c2", conf)
 	return err

@@ -213,7 +213,7 @@ func mortal(t *testing.T, e Entry) (Entry, func()) {
 	if !ok {
 		t.Fatal("no inode")
 	}
-	e.Netns, e.Inode = f.Name(), st.Ino
+	e.Netns, e.NS.Inode = f.Name(), st.Ino
 	return e, func() { testutil.Must(t, os.Remove(f.Name())) }
 }
 

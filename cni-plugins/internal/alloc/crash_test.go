@@ -196,7 +196,7 @@ func prepared(t *testing.T, p Pool) *Store {
 		testutil.Must(t, err)
 	}
 	dead := podEntry("dead", "pod-dead")
-	dead.Netns, dead.Inode = "/no/such/namespace", 1
+	dead.Netns, dead.NS.Inode = "/no/such/namespace", 1
 	_, err := s.Assign(p, nil, dead)
 	testutil.Must(t, err)
 	_, err = s.Assign(p, nil, podEntry("gone", "pod-gone"))
@@ -233,7 +233,7 @@ func crowded(t testing.TB, p Pool, n int) *Store {
 			break
 		}
 		e := podEntry(fmt.Sprintf("%064d", len(entries)), fmt.Sprint("pod", len(entries)))
-		e.Addr, e.Of, e.Netns, e.Inode = a.Addr, 1, "/run/netns/cni-01234567-89ab-cdef-0123-456789abcdef", 4026531840
+		e.Addr, e.Of, e.Netns, e.NS = a.Addr, 1, "/run/netns/cni-01234567-89ab-cdef-0123-456789abcdef", NS{Inode: 4026531840}
 		entries, last = append(entries, e), a.Addr
 	}
 	testutil.Must(t, s.update(true, func(tab *table, damage error) error {

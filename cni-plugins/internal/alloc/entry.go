@@ -16,12 +16,18 @@ type Owner struct {
 	ContainerID, IfName string
 }
 
+// NS identifies a network namespace. The number of an inode may come back with the next namespace, a cookie does not until the machine
+// starts anew. Of what is unknown both are 0.
+type NS struct {
+	Inode, Cookie uint64
+}
+
 // Entry is one address that is taken, or that was and is kept in mind.
 type Entry struct {
 	Addr  netip.Addr
 	Owner Owner
 	Netns string // the owner's network namespace at the time, "" if unknown
-	Inode uint64 // of it, 0 if unknown
+	NS    NS     // which one that is
 	Pod   string // who gets the address back if it is free, "" for nobody; holds no blanks
 	Free  bool
 	Freed int64 // when, in seconds since boot
@@ -29,7 +35,7 @@ type Entry struct {
 }
 
 // free takes the address from its owner.
-func (e *Entry) free(now int64) { e.Free, e.Freed, e.Netns, e.Inode = true, now, "", 0 }
+func (e *Entry) free(now int64) { e.Free, e.Freed, e.Netns, e.NS = true, now, "", NS{} }
 
 // Assignment is an address given to an owner, with the range that it is from.
 type Assignment struct {
@@ -40,9 +46,9 @@ type Assignment struct {
 
 // An entry is a line of text of a fixed length:
 //
-//	[free ]ADDRESS CONTAINER-ID IFNAME INODE FREED OF POD|- "NETNS" … CRC-32
+//	[free ]ADDRESS CONTAINER-ID IFNAME INODE/COOKIE FREED OF POD|- "NETNS" … CRC-32
 //
-// The length divides that of a page, so a line never crosses one: a process that is killed has written the whole line or nothing.
+// Format 2 of the file has no cookie, and no slash. The length divides that of a page, so a line never crosses one: a process that is killed has written the whole line or nothing.
 const (
 	lineSize = 512
 	bodySize = lineSize - 9 // the rest are 8 digits of checksum and the line's end
@@ -54,7 +60,7 @@ const (
 
 // line encodes an entry. A namespace whose path has no room is left out: its address is then freed by DEL and GC alone.
 func (e Entry) line() ([]byte, error) {
-	encode := func(netns string, inode uint64) []byte {
+	encode := func(netns string, ns NS) []byte {
 		var b bytes.Buffer
 		if e.Free {
 			b.WriteString(freeMark)
@@ -63,12 +69,12 @@ func (e Entry) line() ([]byte, error) {
 		if pod == "" {
 			pod = "-"
 		}
-		fmt.Fprintf(&b, "%s %s %s %d %d %d %s %s", e.Addr, e.Owner.ContainerID, e.Owner.IfName, inode, e.Freed, e.Of, pod, strconv.Quote(netns))
+		fmt.Fprintf(&b, "%s %s %s %d/%d %d %d %s %s", e.Addr, e.Owner.ContainerID, e.Owner.IfName, ns.Inode, ns.Cookie, e.Freed, e.Of, pod, strconv.Quote(netns))
 		return b.Bytes()
 	}
-	body := encode(e.Netns, e.Inode)
+	body := encode(e.Netns, e.NS)
 	if len(body) > bodySize {
-		body = encode("", 0)
+		body = encode("", NS{})
 	}
 	if len(body) > bodySize || len(e.Owner.ContainerID) > MaxID {
 		return nil, errdefs.Invalid("record address %s: the ID of container %.30s… has more than %d bytes", e.Addr, e.Owner.ContainerID, MaxID)
@@ -106,13 +112,18 @@ func decodeEntry(line []byte) (Entry, error) {
 	if f[6] != "-" {
 		e.Pod = f[6]
 	}
-	var err [5]error
+	inode, cookie, both := strings.Cut(f[3], "/")
+	if !both {
+		cookie = "0"
+	}
+	var err [6]error
 	e.Addr, err[0] = netip.ParseAddr(f[0])
-	e.Inode, err[1] = strconv.ParseUint(f[3], 10, 64)
+	e.NS.Inode, err[1] = strconv.ParseUint(inode, 10, 64)
 	e.Freed, err[2] = strconv.ParseInt(f[4], 10, 64)
 	e.Of, err[3] = strconv.Atoi(f[5])
 	e.Netns, err[4] = strconv.Unquote(f[7])
-	if err != [5]error{} || e.Addr.Zone() != "" || e.Addr.Is4In6() {
+	e.NS.Cookie, err[5] = strconv.ParseUint(cookie, 10, 64)
+	if err != [6]error{} || e.Addr.Zone() != "" || e.Addr.Is4In6() {
 		return bad()
 	}
 	return e, nil

@@ -15,7 +15,7 @@ import (
 
 func sample() []Entry {
 	return []Entry{
-		{Addr: netip.MustParseAddr("10.0.0.2"), Owner: Owner{"c1", "eth0"}, Netns: `/run/a "b" c` + "\n", Inode: 4026531840, Of: 2, Pod: "p"},
+		{Addr: netip.MustParseAddr("10.0.0.2"), Owner: Owner{"c1", "eth0"}, Netns: `/run/a "b" c` + "\n", NS: NS{4026531840, 77}, Of: 2, Pod: "p"},
 		{Addr: netip.MustParseAddr("fd00::2"), Owner: Owner{"c1", "eth0"}, Of: 2, Pod: "p"},
 		{Addr: netip.MustParseAddr("10.0.0.3"), Owner: Owner{"c2", "net1"}, Free: true, Freed: -5, Of: 1},
 	}
@@ -109,7 +109,7 @@ func FuzzEntry(f *testing.F) {
 		}
 		back, err := decodeEntry(again)
 		if e.Netns != "" && back.Netns == "" {
-			e.Netns, e.Inode = "", 0 // no room for it when it is quoted our way
+			e.Netns, e.NS = "", NS{} // no room for it when it is quoted our way
 		}
 		if diff := cmp.Diff(e, back, cmp.Comparer(sameAddr)); err != nil || diff != "" {
 			t.Fatalf("%v %s", err, diff)

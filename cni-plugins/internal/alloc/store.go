@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/netns"
 )
 
 // Store is the allocations of one network.
@@ -295,13 +296,25 @@ func (s *Store) explain(err error) error {
 // Alive tells whether the namespace of an entry's owner may still exist: only one whose path is gone, or leads to another
 // namespace now, is surely dead.
 func Alive(e Entry) bool {
-	if e.Netns == "" || e.Inode == 0 {
+	if e.Netns == "" || e.NS.Inode == 0 {
 		return true
 	}
 	info, err := os.Stat(e.Netns)
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || st.Ino == e.Inode
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Ino != e.NS.Inode {
+		return false
+	}
+	return e.NS.Cookie == 0 || hasCookie(e.Netns, e.NS.Cookie)
+}
+
+// hasCookie tells whether a path may lead to the namespace with a cookie.
+func hasCookie(path string, cookie uint64) bool {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return !errors.Is(err, errdefs.ErrNotFound) && !errors.Is(err, errdefs.ErrInvalid)
+	}
+	now, err := ns.Cookie()
+	return errors.Join(err, ns.Close()) != nil || now == cookie
 }

@@ -28,7 +28,8 @@ const (
 	pageSize   = 4096
 	markAt     = pageSize - 10 // before the header's checksum, and not part of what that is made of
 	fileMagic  = "berth-allocations"
-	fileFormat = "2"
+	fileFormat = "3"
+	lastFormat = "2" // is read too, and becomes the newer one with the next change
 	slotsLeast = 16
 	slotsMost  = 1 << 18
 	cursorsMax = 64 // sets whose last address is noted; the search in others begins at their start
@@ -83,7 +84,7 @@ func decodeHeader(page []byte) (h header, marked bool, err error) {
 	if !ok {
 		return header{boot: f[2]}, false, damaged("its first page is not what was written")
 	}
-	if f[1] != fileFormat {
+	if f[1] != fileFormat && f[1] != lastFormat {
 		return header{}, false, errdefs.New(errdefs.ErrNotSupported, "it has format %.20q, this program knows %s", f[1], fileFormat)
 	}
 	slots, slotsErr := strconv.ParseUint(f[3], 10, 32)

@@ -3,10 +3,12 @@ package hostlocal
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -40,7 +42,7 @@ func Add(r *plugin.Request) (*current.Result, error) {
 		}
 	}
 	entry := alloc.Entry{Owner: owner(r), Netns: r.Netns, Pod: podKey(r)}
-	if entry.Inode, err = inode(r); err != nil {
+	if entry.NS, err = identify(r); err != nil {
 		return nil, err
 	}
 	given, err := store.Assign(c.Pool, c.Want, entry)
@@ -142,12 +144,19 @@ func podKey(r *plugin.Request) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// inode identifies the namespace of the container; 0 when it has none.
-func inode(r *plugin.Request) (uint64, error) {
+// identify says which namespace the container's is.
+func identify(r *plugin.Request) (ns alloc.NS, err error) {
 	if r.NS == nil {
-		return 0, nil
+		return alloc.NS{}, nil
 	}
-	return r.NS.Inode()
+	if ns.Inode, err = r.NS.Inode(); err != nil {
+		return alloc.NS{}, err
+	}
+	ns.Cookie, err = r.NS.Cookie()
+	if errors.Is(err, syscall.ENOPROTOOPT) { // before Linux 5.14
+		return ns, nil
+	}
+	return ns, err
 }
 
 func sameAddr(ip *current.IPConfig, a netip.Addr) bool {
