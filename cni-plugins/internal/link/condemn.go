@@ -91,6 +91,15 @@ func Reap(h *netlink.Handle, bridge, network string, wanted []string) error {
 	if err != nil && !errors.Is(err, errdefs.ErrNotFound) && !errors.Is(err, errdefs.ErrExists) {
 		return err
 	}
+	return reap(h, func(l netlink.Link) bool {
+		a := l.Attrs()
+		ours := isHostName(a.Name, network) && (a.MasterIndex == 0 || br != nil && a.MasterIndex == br.Index)
+		return l.Type() == "veth" && ours && !slices.Contains(wanted, a.Name)
+	})
+}
+
+// reap deletes the unwanted links, and those that are condemned already, all with one wait for the kernel.
+func reap(h *netlink.Handle, unwanted func(netlink.Link) bool) error {
 	all, err := dump(h.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
@@ -98,15 +107,12 @@ func Reap(h *netlink.Handle, bridge, network string, wanted []string) error {
 	var errs []error
 	found := false
 	for _, l := range all {
-		a := l.Attrs()
-		ours := isHostName(a.Name, network) && (a.MasterIndex == 0 || br != nil && a.MasterIndex == br.Index)
 		switch {
-		case l.Type() != "veth":
-		case a.Group == groupCondemned:
+		case l.Attrs().Group == groupCondemned:
 			found = true
-		case ours && !slices.Contains(wanted, a.Name):
+		case unwanted(l):
 			found = true
-			errs = append(errs, ignoreGone(a.Name, h.LinkSetGroup(l, groupCondemned)))
+			errs = append(errs, ignoreGone(l.Attrs().Name, h.LinkSetGroup(l, groupCondemned)))
 		}
 	}
 	if found {

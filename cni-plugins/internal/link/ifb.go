@@ -48,24 +48,10 @@ func AddIfb(h *netlink.Handle, name string, mtu int) (netlink.Link, error) {
 	return l, nil
 }
 
-// ReapIfbs deletes the ifb links of a network that have none of the wanted names, all with one wait for the kernel.
+// ReapIfbs deletes the ifb links of a network that have none of the wanted names, and what is condemned, as [Reap] does.
 func ReapIfbs(h *netlink.Handle, network string, wanted []string) error {
-	all, err := dump(h.LinkList)
-	if err != nil {
-		return fmt.Errorf("list links: %w", err)
-	}
-	var errs []error
-	found := false
-	for _, l := range all {
+	return reap(h, func(l netlink.Link) bool {
 		a := l.Attrs()
-		if l.Type() != "ifb" || a.Group != groupIfb || !strings.HasPrefix(a.Name, ifbNetwork(network)) || slices.Contains(wanted, a.Name) {
-			continue
-		}
-		found = true
-		errs = append(errs, ignoreGone(a.Name, h.LinkSetGroup(l, groupCondemned)))
-	}
-	if found {
-		errs = append(errs, deleteGroup(groupCondemned))
-	}
-	return errors.Join(errs...)
+		return l.Type() == "ifb" && a.Group == groupIfb && strings.HasPrefix(a.Name, ifbNetwork(network)) && !slices.Contains(wanted, a.Name)
+	})
 }
