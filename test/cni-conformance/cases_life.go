@@ -25,6 +25,7 @@ func bridgeLifeCases() []testCase {
 		{"bridge/GC frees what is not valid and nothing else", collect},
 		{"bridge/STATUS", statusGood},
 		{"bridge/STATUS is code 50 when the addresses are used up", statusFull},
+		{"bridge/STATUS of a bad configuration is code 7", statusBad},
 		{"bridge/ADD without addresses left leaves nothing", poolEmpty},
 		{"bridge/50 ADDs at once", parallel},
 	}
@@ -220,6 +221,17 @@ func statusFull(e *env) error {
 		return err
 	}
 	return wantCode(e.status("bridge", e.tiny()), 50)
+}
+
+// statusBad has errors of the plugin's own and of its ipam section.
+func statusBad(e *env) error {
+	var errs []error
+	for _, wrong := range []object{{"mtu": -1}, {"ipam": with(e.ipam(), object{"ranges": []any{}})}} {
+		if err := wantCode(e.status("bridge", with(e.bridge(), wrong)), 7); err != nil {
+			errs = append(errs, fmt.Errorf("%v: %w", wrong, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func poolEmpty(e *env) error {

@@ -70,10 +70,10 @@ func code(command string, err error) uint {
 		return coded.code
 	case errors.As(err, &said):
 		return said.Code
-	case command == "STATUS":
-		return types.ErrPluginNotAvailable
 	case errors.Is(err, errdefs.ErrInvalid):
 		return types.ErrInvalidNetworkConfig
+	case command == "STATUS": // could do its work, if the node were all right
+		return types.ErrPluginNotAvailable
 	case errors.Is(err, errdefs.ErrNotSupported):
 		return types.ErrUnsupportedField
 	case errors.Is(err, errdefs.ErrNotFound):

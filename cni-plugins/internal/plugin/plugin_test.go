@@ -56,7 +56,7 @@ func TestCodes(t *testing.T) {
 		del    uint
 		status uint
 	}{
-		{errdefs.Invalid("x"), types.ErrInvalidNetworkConfig, types.ErrPluginNotAvailable},
+		{errdefs.Invalid("x"), types.ErrInvalidNetworkConfig, types.ErrInvalidNetworkConfig},
 		{plugin.Unsupported("key", 1), types.ErrUnsupportedField, types.ErrUnsupportedField},
 		{errdefs.NotSupported("x"), types.ErrUnsupportedField, types.ErrPluginNotAvailable},
 		{errdefs.NotFound("x"), types.ErrUnknownContainer, types.ErrPluginNotAvailable},
