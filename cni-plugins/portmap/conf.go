@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -15,17 +14,20 @@ import (
 // config is a checked configuration. The keys are those of the plugin of the same name by the CNI project. markMasqBit and
 // externalSetMarkChain choose how iptables marks packets that want masquerading; as no packet is marked here, they change nothing.
 type config struct {
-	SNAT     bool
-	Mappings []ports.Mapping
+	SNAT, MasqAll bool
+	When4, When6  []nft.Match // what is taken to published ports; nil = all
+	Mappings      []ports.Mapping
 }
 
 type wireConfig struct {
-	Backend       string          `json:"backend"`
-	SNAT          *bool           `json:"snat"`
-	MasqAll       bool            `json:"masqAll"`
-	ConditionsV4  json.RawMessage `json:"conditionsV4"`
-	ConditionsV6  json.RawMessage `json:"conditionsV6"`
-	RuntimeConfig struct {
+	Backend              string   `json:"backend"`
+	SNAT                 *bool    `json:"snat"`
+	MasqAll              bool     `json:"masqAll"`
+	ConditionsV4         []string `json:"conditionsV4"`
+	ConditionsV6         []string `json:"conditionsV6"`
+	MarkMasqBit          *int     `json:"markMasqBit"`
+	ExternalSetMarkChain *string  `json:"externalSetMarkChain"`
+	RuntimeConfig        struct {
 		PortMappings []ports.Mapping `json:"portMappings"`
 	} `json:"runtimeConfig"`
 }
@@ -36,37 +38,36 @@ func parseConfig(data []byte) (config, error) {
 	if err := json.Unmarshal(data, &w); err != nil {
 		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the portmap configuration: %w", err))
 	}
-	for _, f := range []struct {
-		key   string
-		asked bool
-		value any
-	}{
-		{"backend", !plugin.KnownBackend(w.Backend), w.Backend},
-		{"masqAll", w.MasqAll, true},
-		{"conditionsV4", given(w.ConditionsV4), string(w.ConditionsV4)},
-		{"conditionsV6", given(w.ConditionsV6), string(w.ConditionsV6)},
-	} {
-		if f.asked {
-			return config{}, plugin.Unsupported(f.key, f.value)
-		}
+	if !plugin.KnownBackend(w.Backend) {
+		return config{}, plugin.Unsupported("backend", w.Backend)
 	}
-	return config{SNAT: w.SNAT == nil || *w.SNAT, Mappings: w.RuntimeConfig.PortMappings}, nil
-}
-
-func given(raw json.RawMessage) bool {
-	text := strings.TrimSpace(string(raw))
-	return text != "" && text != "null" && text != "[]"
+	if bit := w.MarkMasqBit; bit != nil && (*bit < 0 || *bit > 31) {
+		return config{}, errdefs.Invalid("markMasqBit %d is not between 0 and 31", *bit)
+	}
+	if w.MarkMasqBit != nil && w.ExternalSetMarkChain != nil {
+		return config{}, errdefs.Invalid("markMasqBit and externalSetMarkChain exclude each other")
+	}
+	c := config{SNAT: w.SNAT == nil || *w.SNAT, MasqAll: w.MasqAll, Mappings: w.RuntimeConfig.PortMappings}
+	var err error
+	if c.When4, err = ports.ParseConditions("conditionsV4", w.ConditionsV4, true); err != nil {
+		return config{}, err
+	}
+	c.When6, err = ports.ParseConditions("conditionsV6", w.ConditionsV6, false)
+	return c, err
 }
 
 // buildPlan is pure but for the link, which the caller looks up: the attachment as the firewall wants it.
 func buildPlan(c config, r *plugin.Request) (nft.Attachment, error) {
-	a := nft.Attachment{Owner: firewallOwner(r), NoSNAT: !c.SNAT}
+	a := nft.Attachment{Owner: firewallOwner(r), NoSNAT: !c.SNAT, MasqAll: c.SNAT && c.MasqAll}
 	addrs := r.PrevAddrs()
 	if len(addrs) == 0 {
 		return nft.Attachment{}, errdefs.Invalid("prevResult has no address of interface %s; put portmap after the plugin that makes it", r.IfName)
 	}
-	var err error
-	a.Ports, err = ports.Plan(c.Mappings, addrs)
+	plan, err := ports.Plan(c.Mappings, addrs)
+	if err != nil {
+		return nft.Attachment{}, err
+	}
+	a.Ports, err = ports.Restrict(plan, c.When4, c.When6)
 	return a, err
 }
 

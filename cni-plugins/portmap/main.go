@@ -9,7 +9,7 @@ import (
 func main() {
 	plugin.Main(plugin.Commands{
 		Name: "portmap", About: "publishes ports of a container on the node, chained behind another plugin",
-		Keys: append(plugin.Keys(wireConfig{}), "markMasqBit", "externalSetMarkChain"),
+		Keys: plugin.Keys(wireConfig{}),
 		Add:  add, Del: del, Check: check, GC: gc, Status: status,
 	})
 }

@@ -11,16 +11,18 @@ import (
 
 func TestConfig(t *testing.T) {
 	for keys, kind := range map[string]error{
-		`"snat":true`:                     nil,
-		`"backend":"nftables"`:            nil,
-		`"conditionsV4":[]`:               nil,
-		`"markMasqBit":5`:                 nil,
-		`"externalSetMarkChain":"KUBE"`:   nil,
-		`"backend":"ipchains"`:            errdefs.ErrNotSupported,
-		`"masqAll":true`:                  errdefs.ErrNotSupported,
-		`"conditionsV4":["-d","1.1.1.1"]`: errdefs.ErrNotSupported,
-		`"conditionsV6":["x"]`:            errdefs.ErrNotSupported,
-		`"snat":"yes"`:                    errdefs.ErrInvalid,
+		`"snat":true`:                                   nil,
+		`"backend":"nftables"`:                          nil,
+		`"conditionsV4":[]`:                             nil,
+		`"markMasqBit":5`:                               nil,
+		`"externalSetMarkChain":"KUBE"`:                 nil,
+		`"backend":"ipchains"`:                          errdefs.ErrNotSupported,
+		`"masqAll":true`:                                nil,
+		`"conditionsV4":["-d","1.1.1.1"]`:               nil,
+		`"conditionsV6":["x"]`:                          errdefs.ErrInvalid,
+		`"markMasqBit":32`:                              errdefs.ErrInvalid,
+		`"markMasqBit":5,"externalSetMarkChain":"KUBE"`: errdefs.ErrInvalid,
+		`"snat":"yes"`:                                  errdefs.ErrInvalid,
 	} {
 		if _, err := parseConfig([]byte(`{` + keys + `}`)); !errors.Is(err, kind) {
 			t.Errorf("%s: %v", keys, err)

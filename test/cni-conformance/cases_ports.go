@@ -32,6 +32,9 @@ func portCases() []testCase {
 		{"portmap/UDP flow moves to the new container", udpMoves},
 		{"portmap/CHECK finds a lost rule", portCheck},
 		{"portmap/GC closes ports of what is not valid", portGC},
+		{"portmap/masqAll hides who asks", masqAll},
+		{"portmap/conditions say who is let to a port, and at which address", conditions},
+		{"portmap/conditions that can't be met, and those not understood, are errors", badConditions},
 		{"portmap/second interface of one container", secondInterface},
 		{"portmap/bad mappings are code 7", badMappings},
 	}

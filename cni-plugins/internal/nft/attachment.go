@@ -33,11 +33,12 @@ func (p Protocol) String() string {
 	return fmt.Sprintf("protocol %d", uint8(p))
 }
 
-// Port publishes one port of a pod. Host is the zero address of the pod's family for all addresses of the node.
+// Port publishes one port of a pod. Host is the zero address of the pod's family for all addresses of the node. Ports can be compared.
 type Port struct {
 	Protocol Protocol
 	Host     netip.AddrPort
 	Pod      netip.AddrPort
+	Match    Match
 }
 
 // String implements fmt.Stringer.
@@ -52,6 +53,7 @@ type Attachment struct {
 	Isolated   bool // the node does not route between the link and others that are isolated, except to published ports
 	Internal   bool // the node does not route between the link and any other
 	Private    bool // the node does not route back to the link what came from it
+	MasqAll    bool // who uses a published port looks like the node to the pod
 	NoSNAT     bool // leave source addresses alone, at the price that pods behind the link and the node's 127.0.0.1 can't use the ports
 }
 
@@ -63,6 +65,9 @@ func (a Attachment) validate() error {
 	for _, p := range a.Ports {
 		if p.Host.Addr().Is4() != p.Pod.Addr().Is4() || p.Host.Port() == 0 || p.Pod.Port() == 0 || !p.Pod.Addr().IsValid() {
 			return errdefs.Bug("publish %s to %s", p, p.Pod)
+		}
+		if m := p.match(); m.Links[0].after(m.Links[1]) || m.From[1].Less(m.From[0]) || m.To[1].Less(m.To[0]) || m.From[0].Is4() != p.Pod.Addr().Is4() {
+			return errdefs.Bug("publish %s for no packet", p)
 		}
 	}
 	return nil
@@ -129,11 +134,34 @@ func keyName(key []byte) string {
 	return name
 }
 
-// Conflicts tells whether two ports can't both be published: same protocol, port and family, and addresses that are equal or of
-// which one is all.
+// Conflicts tells whether two ports can't both be published: same protocol, port and family, and packets that are for both.
 func (p Port) Conflicts(other Port) bool {
-	return p.Protocol == other.Protocol && p.Host.Port() == other.Host.Port() && p.Host.Addr().Is4() == other.Host.Addr().Is4() &&
-		(p.Host.Addr() == other.Host.Addr() || p.Host.Addr().IsUnspecified() || other.Host.Addr().IsUnspecified())
+	return p.slot() == other.slot() && p.match().overlaps(other.match())
+}
+
+// slot is equal for ports that may be in each other's way.
+type slot struct {
+	protocol Protocol
+	port     uint16
+	is4      bool
+}
+
+func (p Port) slot() slot { return slot{p.Protocol, p.Host.Port(), p.Host.Addr().Is4()} }
+
+// Taken are ports, to find conflicts among thousands.
+type Taken map[slot][]Port
+
+// Add adds a port.
+func (t Taken) Add(p Port) { t[p.slot()] = append(t[p.slot()], p) }
+
+// Find returns a port that conflicts.
+func (t Taken) Find(p Port) (Port, bool) {
+	for _, have := range t[p.slot()] {
+		if p.Conflicts(have) {
+			return have, true
+		}
+	}
+	return Port{}, false
 }
 
 // needsLoopback tells whether a port is to be reached at 127.0.0.1.

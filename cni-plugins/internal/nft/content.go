@@ -1,7 +1,6 @@
 package nft
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,13 +20,23 @@ type element struct {
 	link  string
 }
 
-func (e element) same(other element) bool {
-	return e.set == other.set && bytes.Equal(e.raw.Key, other.raw.Key) && bytes.Equal(e.raw.Val, other.raw.Val) && e.owner == other.owner
+// identity is equal for elements that are the same.
+type identity struct {
+	set        *nftables.Set
+	key, value string
+	owner      Owner
+}
+
+func (e element) identity() identity {
+	return identity{e.set, string(e.raw.Key) + string(e.raw.KeyEnd), string(e.raw.Val), e.owner}
 }
 
 func (e element) port() (Port, bool) {
-	if !e.set.IsMap {
+	switch {
+	case !e.set.IsMap:
 		return Port{}, false
+	case e.set.Interval:
+		return decodeWhen(e.raw.Key, e.raw.KeyEnd, e.raw.Val)
 	}
 	return decodePort(e.raw.Key, e.raw.Val)
 }
@@ -56,11 +65,12 @@ func (f *Firewall) read(owned bool) (*content, error) {
 	isThere := func(s *nftables.Set) bool {
 		return slices.ContainsFunc(present, func(p *nftables.Set) bool { return p.Name == s.Name })
 	}
-	publishing, walling := f.obj.publishing(), f.obj.walling()
-	for _, p := range []part{publishing, walling} {
+	var sets []*nftables.Set
+	for _, p := range f.obj.parts() {
 		now.current[p.marker] = isThere(p.marker)
+		sets = append(sets, p.sets...)
 	}
-	for _, s := range append(publishing.sets, walling.sets...) {
+	for _, s := range sets {
 		if !owned && f.obj.isOwned(s) || !isThere(s) {
 			continue
 		}
@@ -84,9 +94,10 @@ func (f *Firewall) read(owned bool) (*content, error) {
 // elements are those that an attachment needs.
 func elements(o *objects, a Attachment) []element {
 	var list []element
-	owned := func(v4, v6 *nftables.Set, addr netip.Addr, key, value []byte) {
-		raw := nftables.SetElement{Key: key, Val: value, Comment: tag(a.Owner)}
-		list = append(list, element{set: pick(v4, v6, addr), owner: a.Owner.shortened(), raw: raw})
+	comment, owner := tag(a.Owner), a.Owner.shortened()
+	owned := func(set *nftables.Set, raw nftables.SetElement) {
+		raw.Comment = comment
+		list = append(list, element{set: set, owner: owner, raw: raw})
 	}
 	for _, s := range []struct {
 		wanted bool
@@ -104,10 +115,22 @@ func elements(o *objects, a Attachment) []element {
 	}
 	var self []netip.Addr
 	for _, p := range a.Ports {
-		owned(o.ports4, o.ports6, p.Host.Addr(), p.key(), p.value())
-		if addr := p.Pod.Addr(); !a.NoSNAT && !slices.Contains(self, addr) {
+		if p.Match == (Match{}) {
+			owned(pick(o.ports4, o.ports6, p.Host.Addr()), nftables.SetElement{Key: p.key(), Val: p.value()})
+		} else {
+			first, last := p.whenKeys()
+			owned(pick(o.when4, o.when6, p.Host.Addr()), nftables.SetElement{Key: first, KeyEnd: last, Val: p.value()})
+		}
+		if addr := p.Pod.Addr(); !slices.Contains(self, addr) {
 			self = append(self, addr)
-			owned(o.self4, o.self6, addr, append(addr.AsSlice(), addr.AsSlice()...), nil)
+		}
+	}
+	for _, addr := range self {
+		if !a.NoSNAT {
+			owned(pick(o.self4, o.self6, addr), nftables.SetElement{Key: append(addr.AsSlice(), addr.AsSlice()...)})
+		}
+		if a.MasqAll {
+			owned(pick(o.hide4, o.hide6, addr), nftables.SetElement{Key: addr.AsSlice()})
 		}
 	}
 	return list
@@ -122,21 +145,28 @@ func pick(v4, v6 *nftables.Set, addr netip.Addr) *nftables.Set {
 
 // missing are the needed elements that the table lacks.
 func (now *content) missing(needed []element) []element {
-	return slices.DeleteFunc(needed, func(e element) bool { return slices.ContainsFunc(now.elements, e.same) })
+	have := map[identity]bool{}
+	for _, e := range now.elements {
+		have[e.identity()] = true
+	}
+	return slices.DeleteFunc(needed, func(e element) bool { return have[e.identity()] })
 }
 
 // checkPorts refuses ports that another owner has.
 func (now *content) checkPorts(a Attachment) error {
-	own := a.Owner.shortened()
+	if len(a.Ports) == 0 {
+		return nil
+	}
+	own, taken, by := a.Owner.shortened(), Taken{}, map[Port]Owner{}
 	for _, e := range now.elements {
-		have, ok := e.port()
-		if !ok || e.owner == own {
-			continue
+		if have, ok := e.port(); ok && e.owner != own {
+			taken.Add(have)
+			by[have] = e.owner
 		}
-		for _, p := range a.Ports {
-			if p.Conflicts(have) {
-				return errdefs.Exists("publish host port %s for container %s: %s has published %s", p, a.Owner.ContainerID, e.owner, have)
-			}
+	}
+	for _, p := range a.Ports {
+		if have, ok := taken.Find(p); ok {
+			return errdefs.Exists("publish host port %s for container %s: %s has published %s", p, a.Owner.ContainerID, by[have], have)
 		}
 	}
 	return nil

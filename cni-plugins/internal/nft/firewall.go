@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -16,17 +17,20 @@ import (
 // Firewall is a connection to the table. It is not for concurrent use.
 type Firewall struct {
 	conn    *nftables.Conn
+	socket  *netlink.Conn // that of conn
 	obj     *objects
 	rewrite bool // Add and Wall write the rules in any case
 }
 
 // Open connects to the nftables of the calling process's network namespace. Nothing is written yet.
 func Open() (*Firewall, error) {
-	c, err := nftables.New(nftables.AsLasting())
-	if err != nil {
+	f := &Firewall{obj: newObjects()}
+	remember := func(c *netlink.Conn) error { f.socket = c; return nil }
+	var err error
+	if f.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(remember)); err != nil {
 		return nil, fmt.Errorf("open netfilter netlink socket: %w", err)
 	}
-	return &Firewall{conn: c, obj: newObjects()}, nil
+	return f, nil
 }
 
 // Distrust has Add and Wall write all rules, also when the table looks as if it had them: others may have taken out single ones.
@@ -59,7 +63,7 @@ func (f *Firewall) Add(a Attachment) error {
 		if err := now.checkPorts(a); err != nil {
 			return err
 		}
-		return f.write(now, f.obj.publishing(), now.missing(elements(f.obj, a)), a.Owner)
+		return f.write(now, f.partsFor(a), now.missing(elements(f.obj, a)), a.Owner)
 	})
 	if err != nil || !a.needsLoopback() {
 		return err
@@ -67,31 +71,33 @@ func (f *Firewall) Add(a Attachment) error {
 	return allowLoopback(a.Link)
 }
 
-// write adds elements to a part of the table, and the part if it is not there as it should.
-func (f *Firewall) write(now *content, p part, missing []element, o Owner) error {
-	current := now.current[p.marker] && !f.rewrite
-	if current && len(missing) == 0 {
+// partsFor are the parts of the table that an attachment needs.
+func (f *Firewall) partsFor(a Attachment) []part {
+	parts := []part{f.obj.publishing()}
+	if a.MasqAll || slices.ContainsFunc(a.Ports, func(p Port) bool { return p.Match != Match{} }) {
+		parts = append(parts, f.obj.choosing())
+	}
+	return parts
+}
+
+// write adds elements to parts of the table, and the parts if they are not there as they should.
+func (f *Firewall) write(now *content, parts []part, missing []element, o Owner) error {
+	var errs []error
+	stale := false
+	for _, p := range parts {
+		if !now.current[p.marker] || f.rewrite {
+			stale = true
+			errs = append(errs, f.obj.write(f.conn, p))
+		}
+	}
+	if !stale && len(missing) == 0 {
 		return nil
 	}
-	var errs []error
-	if !current {
-		errs = append(errs, f.obj.write(f.conn, p))
-	}
-	for _, s := range p.sets {
-		var list []nftables.SetElement
-		for _, e := range missing {
-			if e.set == s {
-				list = append(list, e.raw)
-			}
-		}
-		if len(list) > 0 {
-			errs = append(errs, f.conn.SetAddElements(s, list))
-		}
-	}
+	errs = append(errs, inChunks(missing, f.conn.SetAddElements))
 	if err := errors.Join(errs...); err != nil {
 		return errdefs.Bug("encode nft table: %w", err)
 	}
-	if err := f.conn.Flush(); err != nil {
+	if err := f.flush(len(missing)); err != nil {
 		return fmt.Errorf("write nft table %s for %s: %w", tableName, o, err)
 	}
 	return nil
@@ -126,13 +132,14 @@ func (f *Firewall) Check(a Attachment) error {
 		if err != nil {
 			return err
 		}
-		return now.lacks(f.obj.publishing(), elements(f.obj, a), a.Owner)
+		return now.lacks(f.partsFor(a), elements(f.obj, a), a.Owner)
 	})
 }
 
 // lacks returns an error of kind ErrNotFound if a part of the table, or an element in it, is missing.
-func (now *content) lacks(p part, needed []element, o Owner) error {
-	if missing := now.missing(needed); len(missing) > 0 || !now.current[p.marker] {
+func (now *content) lacks(parts []part, needed []element, o Owner) error {
+	missing, old := now.missing(needed), func(p part) bool { return !now.current[p.marker] }
+	if len(missing) > 0 || slices.ContainsFunc(parts, old) {
 		return errdefs.NotFound("nft table %s lacks %d elements for %s", tableName, len(missing), o)
 	}
 	return nil
@@ -176,7 +183,7 @@ func (f *Firewall) erase(now *content, list []element) error {
 	} else if err := f.delete(list); err != nil {
 		return err
 	}
-	if err := f.conn.Flush(); err != nil {
+	if err := f.flush(len(list)); err != nil {
 		return fmt.Errorf("remove from nft table %s: %w", tableName, err)
 	}
 	return nil
@@ -184,11 +191,12 @@ func (f *Firewall) erase(now *content, list []element) error {
 
 // delete adds the deletion of elements to the batch.
 func (f *Firewall) delete(list []element) error {
+	bare := make([]element, 0, len(list))
 	for _, e := range list {
-		raw := nftables.SetElement{Key: e.raw.Key, KeyEnd: e.raw.KeyEnd}
-		if err := f.conn.SetDeleteElements(e.set, []nftables.SetElement{raw}); err != nil {
-			return errdefs.Bug("encode nft table: %w", err)
-		}
+		bare = append(bare, element{set: e.set, raw: nftables.SetElement{Key: e.raw.Key, KeyEnd: e.raw.KeyEnd}})
+	}
+	if err := inChunks(bare, f.conn.SetDeleteElements); err != nil {
+		return errdefs.Bug("encode nft table: %w", err)
 	}
 	return nil
 }

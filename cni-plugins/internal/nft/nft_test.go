@@ -169,6 +169,29 @@ func TestLifeOfTheTable(t *testing.T) {
 	}
 }
 
+// A range of ports takes more than one message, and more than the usual buffers.
+func TestThousandsOfPorts(t *testing.T) {
+	f := open(t, "brt0")
+	a := Attachment{Owner: Owner{strings.Repeat("n", 70), strings.Repeat("a", 64), "eth0"}, Link: "brt0"}
+	const count = 4096
+	for i := range count {
+		a.Ports = append(a.Ports, port(TCP, fmt.Sprintf("0.0.0.0:%d", 20000+i), fmt.Sprintf("10.0.0.2:%d", 1+i)))
+	}
+	b := Attachment{Owner: Owner{"net", "b", "eth0"}, Link: "brt0", Ports: []Port{port(TCP, "192.0.2.1:21000", "10.0.0.3:80")}}
+	testutil.Must(t, errors.Join(f.Add(a), f.Check(a), f.Add(a)))
+	if err := f.Add(b); !errors.Is(err, errdefs.ErrExists) {
+		t.Errorf("a port of the thousands: %v", err)
+	}
+	b.Ports[0] = port(TCP, "0.0.0.0:80", "10.0.0.3:80")
+	testutil.Must(t, f.Add(b))
+	removed, err := f.Remove(a.Owner)
+	if err != nil || len(removed) != count {
+		t.Errorf("removed %d, %v", len(removed), err)
+	}
+	_, err = f.Collect("net", nil, func(string) bool { return true })
+	testutil.Must(t, err)
+}
+
 // A pod without published ports must not make a transaction that deletes, nor one at all when the link is known: see the package's text.
 func TestPlainPodsWriteNothing(t *testing.T) {
 	f := open(t, "brt0")

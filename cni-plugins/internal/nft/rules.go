@@ -73,7 +73,7 @@ func (o *objects) natRules() []rule {
 		// fib daddr type local goto publish
 		{o.prerouting, o.toPublish()},
 		// ip6 daddr ::1 accept: there is no way back for it, so clients should be refused and try 127.0.0.1
-		{o.output, slices.Concat(f6.is(), f6.prefix(f6.daddr, netip.MustParsePrefix("::1/128"), true), verdict(expr.VerdictAccept))},
+		{o.output, slices.Concat(f6.is(), f6.toLoopback(), verdict(expr.VerdictAccept))},
 		{o.output, o.toPublish()},
 
 		// From the node's 127.0.0.1, from a pod to itself, and from a pod to another one behind the same link, which would answer
@@ -98,6 +98,11 @@ func (f family) is() []expr.Any {
 
 func (f family) load(offset, register uint32) []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.size}}
+}
+
+// toLoopback matches what is sent to ::1.
+func (f family) toLoopback() []expr.Any {
+	return f.prefix(f.daddr, netip.MustParsePrefix("::1/128"), true)
 }
 
 func load(register uint32, data []byte) []expr.Any {
@@ -160,11 +165,7 @@ func notFromHere() []expr.Any {
 }
 
 func (o *objects) toPublish() []expr.Any {
-	return []expr.Any{
-		&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: binaryutil.NativeEndian.PutUint32(rtnLocal)},
-		&expr.Verdict{Kind: expr.VerdictGoto, Chain: o.publish.Name},
-	}
+	return append(toHere(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: o.publish.Name})
 }
 
 // published matches connections whose destination was changed.

@@ -26,6 +26,9 @@ type objects struct {
 
 	walled4, walled6, alone4, alone6, walls, wallRevision *nftables.Set
 	wall                                                  *nftables.Chain
+
+	when4, when6, hide4, hide6, chooseRevision *nftables.Set
+	whenIn, whenOut, hide                      *nftables.Chain
 }
 
 func newObjects() *objects {
@@ -49,6 +52,12 @@ func newObjects() *objects {
 	subnets := func(name string, addr nftables.SetDatatype) *nftables.Set {
 		s := set(name, nftables.TypeIFName, addr)
 		s.Interval = true
+		return s
+	}
+	// The third part is a link's name, which nft(8) 1.0.6 can't show as a range: it shows an address instead.
+	when := func(name string, addr nftables.SetDatatype) *nftables.Set {
+		s := set(name, nftables.TypeInetProto, nftables.TypeInetService, nftables.TypeIP6Addr, addr, addr)
+		s.Interval, s.IsMap, s.DataType = true, true, nftables.MustConcatSetType(addr, nftables.TypeInetService)
 		return s
 	}
 	v4, v6, link := nftables.TypeIPAddr, nftables.TypeIP6Addr, nftables.TypeIFName
@@ -75,6 +84,13 @@ func newObjects() *objects {
 		walls:        set("walls", link, link),
 		wallRevision: set(wallRevision, nftables.TypeMark),
 		wall:         base("walls", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
+
+		when4: when("when4", v4), when6: when("when6", v6),
+		hide4: set("hide4", v4), hide6: set("hide6", v6),
+		chooseRevision: set(chooseRevision, nftables.TypeMark),
+		whenIn:         base("when_in", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest),
+		whenOut:        base("when_out", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
+		hide:           base("hide", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
 	}
 }
 
@@ -121,9 +137,12 @@ func (o *objects) write(c *nftables.Conn, p part) error {
 	return nil
 }
 
+// parts are those of the table.
+func (o *objects) parts() []part { return []part{o.publishing(), o.choosing(), o.walling()} }
+
 // isOwned tells whether the elements of a set belong to owners, not to links.
 func (o *objects) isOwned(s *nftables.Set) bool {
-	return s == o.ports4 || s == o.ports6 || s == o.self4 || s == o.self6 || o.isWalled(s)
+	return s == o.ports4 || s == o.ports6 || s == o.self4 || s == o.self6 || s == o.when4 || s == o.when6 || s == o.hide4 || s == o.hide6 || o.isWalled(s)
 }
 
 // isWalled tells whether the elements of a set are pods behind walls.

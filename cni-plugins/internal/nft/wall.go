@@ -93,7 +93,7 @@ func (f *Firewall) Wall(w Wall) error {
 		if err := f.delete(now.left(f.obj, needed, w.Owner)); err != nil {
 			return err
 		}
-		return f.write(now, f.obj.walling(), now.missing(needed), w.Owner)
+		return f.write(now, []part{f.obj.walling()}, now.missing(needed), w.Owner)
 	})
 }
 
@@ -118,7 +118,7 @@ func (f *Firewall) CheckWall(w Wall) error {
 		if err != nil {
 			return err
 		}
-		return now.lacks(f.obj.walling(), f.obj.wallElements(w), w.Owner)
+		return now.lacks([]part{f.obj.walling()}, f.obj.wallElements(w), w.Owner)
 	})
 }
 

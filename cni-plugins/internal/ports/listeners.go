@@ -59,6 +59,9 @@ func checkListeners(ports []nft.Port) error {
 // takes tells whether packets for the port could be the listener's. An IPv6 wildcard socket takes IPv4 too, unless it says no.
 func (l listener) takes(p nft.Port) bool {
 	host := p.Host.Addr()
+	if to := p.Match.To; p.Match != (nft.Match{}) && !l.addr.IsUnspecified() && (l.addr.Less(to[0]) || to[1].Less(l.addr)) {
+		return false
+	}
 	if l.addr.Is6() && l.addr.IsUnspecified() && host.Is4() {
 		return !l.v6Only
 	}

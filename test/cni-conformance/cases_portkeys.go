@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+)
+
+// publishedWith is published with keys for portmap.
+func (e *env) publishedWith(name string, conf, runtime, keys object) error {
+	c, _, raw, err := e.attached(name, conf)
+	if err != nil {
+		return err
+	}
+	if err := e.serve(c.ns, 80); err != nil {
+		return err
+	}
+	_, _, err = e.add("portmap", c, with(portmapConf(runtime, raw), keys))
+	if err != nil {
+		return err
+	}
+	return e.check("portmap", c, with(portmapConf(runtime, nil), keys), raw)
+}
+
+func masqAll(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if err := e.publishedWith("c1", e.dual(), both(8080, 80, ""), object{"masqAll": true}); err != nil {
+		return err
+	}
+	if err := e.publishedWith("c2", e.dual(), both(8081, 80, ""), nil); err != nil {
+		return err
+	}
+	seen, err := ask(outside, "tcp", "[2001:db8::1]:8080")
+	if err == nil && seen.String() == "2001:db8::2" { // any address of the node is fine
+		err = errors.New("the server saw the client's IPv6 address")
+	}
+	return errors.Join(err, reach(outside, "192.0.2.1:8080", "10.9.0.1"),
+		reach(e.host, "127.0.0.1:8080", "10.9.0.1"), reach(outside, "192.0.2.1:8081", "192.0.2.2"))
+}
+
+func conditions(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(address(e.host, "uplink", "192.0.2.9/24"), address(outside, "eth0", "192.0.2.3/24")); err != nil {
+		return err
+	}
+	for i, list := range [][]string{
+		{"!", "-d", "192.0.2.9/32"}, {"-s", "192.0.2.2/32"}, {"-i", "uplink"}, {"!", "-i", "uplink"}, {"-s", "192.0.2.3"},
+	} {
+		keys := object{"conditionsV4": list, "conditionsV6": []string{"!", "-d", "2001:db8::9"}}
+		if err := e.publishedWith(fmt.Sprint("c", i), e.dual(), both(8080+i, 80, ""), keys); err != nil {
+			return fmt.Errorf("%v: %w", list, err)
+		}
+	}
+	return errors.Join(
+		reach(outside, "192.0.2.1:8080", "192.0.2.2"), refused(outside, "tcp", "192.0.2.9:8080"), reach(e.host, "192.0.2.1:8080", ""), refused(e.host, "udp", "192.0.2.9:8080"),
+		reach(outside, "[2001:db8::1]:8080", "2001:db8::2"),
+		reach(outside, "192.0.2.9:8081", "192.0.2.2"), refused(e.host, "tcp", "192.0.2.1:8081"),
+		reach(outside, "192.0.2.1:8082", "192.0.2.2"), refused(e.host, "tcp", "192.0.2.1:8082"),
+		refused(outside, "tcp", "192.0.2.1:8083"), reach(e.host, "192.0.2.1:8083", ""),
+		refused(outside, "tcp", "192.0.2.1:8084"), refused(e.host, "tcp", "192.0.2.1:8084"),
+	)
+}
+
+func badConditions(e *env) error {
+	c, _, raw, err := e.attached("c1", e.dual())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, keys := range map[string]object{
+		"not understood": {"conditionsV4": []string{"--no-such-test", "1"}}, "no address": {"conditionsV4": []string{"-d", "300.1.1.1"}},
+		"other family": {"conditionsV6": []string{"-d", "192.0.2.1"}},
+		"two marks":    {"markMasqBit": 5, "externalSetMarkChain": "X"}, "no bit": {"markMasqBit": 32},
+	} {
+		if _, _, err := e.add("portmap", c, with(portmapConf(both(8080, 80, ""), raw), keys)); err == nil {
+			errs = append(errs, fmt.Errorf("%s: accepted", name))
+		}
+	}
+	return errors.Join(errs...)
+}
