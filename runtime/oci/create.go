@@ -116,7 +116,7 @@ func newPlan(spec *specs.Spec, host *cgroup.Host, o *CreateOptions) (*plan.Plan,
 	if err != nil {
 		return nil, err
 	}
-	facts.Hooks = true
+	facts.Hooks, facts.HostMounts = true, true
 	if spec.Process == nil {
 		return nil, errdefs.Invalid("process: missing")
 	}

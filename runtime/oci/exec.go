@@ -86,7 +86,7 @@ func (c *container) start(process *specs.Process, j *joined, child *Child, o Exe
 	cu.Add(child.closeMaster)
 	j.options.Stdio = o.Stdio
 	if process.Terminal {
-		slave, err := c.execTerminal(process, child, j.user, o.ConsoleSocket)
+		slave, err := c.execTerminal(process, child, j, o.ConsoleSocket)
 		if err != nil {
 			return err
 		}
@@ -110,12 +110,12 @@ func (c *container) start(process *specs.Process, j *joined, child *Child, o Exe
 }
 
 // execTerminal makes a terminal in the container and sends its master away, or keeps it.
-func (c *container) execTerminal(process *specs.Process, child *Child, user uint32, socket string) (slave *os.File, err error) {
-	root, err := sys.Openat2(nil, "/proc/"+strconv.Itoa(c.rec.PID)+"/root", sys.OPath, 0, 0)
+func (c *container) execTerminal(process *specs.Process, child *Child, j *joined, socket string) (slave *os.File, err error) {
+	root, err := c.openRoot(j.options.PIDNS)
 	if err != nil {
-		return nil, fmt.Errorf("open the container's root: %w", err)
+		return nil, err
 	}
-	t, err := prepare.OpenTerminal(root, process, user)
+	t, err := prepare.OpenTerminal(root, process, j.user)
 	if err := errors.Join(err, root.Close()); err != nil {
 		return nil, err
 	}
@@ -126,6 +126,18 @@ func (c *container) execTerminal(process *specs.Process, child *Child, user uint
 	}
 	child.master = t.Master
 	return t.Slave, nil
+}
+
+// openRoot opens the root of the container's first process.
+func (c *container) openRoot(pidfd *os.File) (*os.File, error) {
+	root, err := sys.Openat2(nil, "/proc/"+strconv.Itoa(c.rec.PID)+"/root", sys.OPath, 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the container's root: %w", err)
+	}
+	if err := sys.PidfdSignal(pidfd, 0); err != nil { // the number may be another's by now
+		return nil, errors.Join(fmt.Errorf("open the container's root: %w", err), root.Close())
+	}
+	return root, nil
 }
 
 // joinOptions say how a process joins a container.
@@ -173,7 +185,7 @@ func (c *container) join(ctx context.Context, spec *specs.Spec, process *specs.P
 		if err != nil {
 			return err
 		}
-		if j, err = openJoin(group, o.share, p, o.pidfd); err == nil {
+		if j, err = c.openJoin(group, o.share, p, o.pidfd); err == nil {
 			j.options.Checkpoint = func(cp fork.Checkpoint) error {
 				if cp.Tag != fork.TagListener {
 					return errdefs.Bug("checkpoint %d", cp.Tag)
@@ -213,7 +225,7 @@ func (c *container) execGroup(ctx context.Context, host *cgroup.Host, sub string
 	return group.Sub(ctx, sub)
 }
 
-func openJoin(group *cgroup.Group, share *resctrl.Group, p *plan.Exec, pidfd *os.File) (_ *joined, err error) {
+func (c *container) openJoin(group *cgroup.Group, share *resctrl.Group, p *plan.Exec, pidfd *os.File) (_ *joined, err error) {
 	j := &joined{options: fork.Options{PIDNS: pidfd}}
 	files := &plan.Files{}
 	if j.options.Cgroup, files.Tasks, err = prepare.Join(group, share, len(p.Affinity.Initial) > 0); err != nil {
@@ -228,6 +240,11 @@ func openJoin(group *cgroup.Group, share *resctrl.Group, p *plan.Exec, pidfd *os
 	target, err := sys.Dup(pidfd)
 	if err != nil {
 		return nil, err
+	}
+	if p.HostMounts {
+		if p.Root, err = c.openRoot(pidfd); err != nil {
+			return nil, errors.Join(err, target.Close())
+		}
 	}
 	tasks := files.Tasks
 	files.Tasks = nil // the program's from here on

@@ -10,7 +10,6 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/fork"
-	"github.com/berth-runtime/berth/runtime/rootfs"
 )
 
 // Exec is all that happens to a process that joins a running container.
@@ -20,6 +19,11 @@ type Exec struct {
 	Target   Target
 	Affinity Affinity
 	Warnings []string
+
+	// HostMounts says that the container has no mount namespace in its spec, which is asked instead of the kernel: the one that
+	// it is in may be another than ours and lead to a host's root nonetheless. Root must then be the root of its first process.
+	HostMounts bool
+	Root       *os.File
 }
 
 // NewExec turns a process description into a plan. Errors are as those of [New].
@@ -41,7 +45,9 @@ func NewExec(p *specs.Process, facts Facts) (*Exec, error) {
 		}
 	}
 	affinity, err := newAffinity(p.ExecCPUAffinity)
-	return &Exec{Process: proc, Target: facts.Target, Affinity: affinity, Warnings: warnings}, err
+	return &Exec{
+		Process: proc, Target: facts.Target, Affinity: affinity, Warnings: warnings, HostMounts: facts.Inherited.hostMounts,
+	}, err
 }
 
 // joined are the namespaces that exec enters by one setns; the PID namespace is entered by the forking thread.
@@ -52,8 +58,10 @@ const joined = syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
 // the files, also when it fails.
 func (e *Exec) Program(pidfd *os.File, tasks []*os.File) (*fork.Program, error) {
 	w := &writer{b: fork.NewBuilder(), root: fork.Int(sys.AtFdcwd)}
-	if !e.Target.Known { // in a container with a user namespace it would go on as root of the host
-		return nil, errors.Join(errdefs.Bug("exec without a look at the container"), pidfd.Close(), (&Files{Tasks: tasks}).Close())
+	// Without the first, in a container with a user namespace it would go on as root of the host; without the second, in the
+	// host's root.
+	if !e.Target.Known || e.HostMounts && e.Root == nil {
+		return nil, errors.Join(errdefs.Bug("exec without a look at the container"), pidfd.Close(), (&Files{Root: e.Root, Tasks: tasks}).Close())
 	}
 	w.affinity("set the initial CPU affinity", e.Affinity.Initial)
 	w.tasks(tasks)
@@ -74,9 +82,13 @@ func (e *Exec) Program(pidfd *os.File, tasks []*os.File) (*fork.Program, error) 
 	if e.Target.User != nil {
 		w.becomeRoot()
 	}
+	if e.HostMounts {
+		w.root, e.Root = w.b.File(e.Root), nil
+		w.changeRoot()
+	}
 	w.begin()
 	w.keyring(e.Launch)
-	w.process(&e.Process, rootfs.Place{}, e.Launch)
+	w.process(&e.Process, e.Launch)
 	prog, err := w.b.Program()
 	if err != nil {
 		return nil, errors.Join(err, w.b.Close())

@@ -13,6 +13,7 @@ type Files struct {
 	Tasks []*os.File // cgroup v1: files to write "0" to
 	Join  []*os.File // of Plan.Join
 	User  *os.File   // of Plan.User
+	Host  *os.File   // with Plan.HostMounts: the launcher's mount namespace
 
 	Mounts []*os.File     // of Plan.Mounts: detached mounts, nil where the child makes one
 	Places []rootfs.Place // of Plan.Mounts
@@ -30,7 +31,7 @@ type Files struct {
 // Close closes all files: for those who give up before a program took them over.
 func (f *Files) Close() error {
 	var errs []error
-	for _, list := range [][]*os.File{{f.Root, f.User}, f.Tasks, f.Join, f.Mounts} {
+	for _, list := range [][]*os.File{{f.Root, f.User, f.Host}, f.Tasks, f.Join, f.Mounts} {
 		for i, file := range list {
 			if file != nil {
 				errs = append(errs, file.Close())
@@ -38,6 +39,6 @@ func (f *Files) Close() error {
 			}
 		}
 	}
-	f.Root, f.User = nil, nil
+	f.Root, f.User, f.Host = nil, nil, nil
 	return errors.Join(errs...)
 }

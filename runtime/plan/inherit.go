@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -11,6 +12,8 @@ import (
 type Inherited struct {
 	process specs.Process
 	linux   specs.Linux
+
+	hostMounts bool // it has no mount namespace
 }
 
 // Inherit reads what later processes get from the spec of a container, which may be nil if it is not known.
@@ -27,6 +30,7 @@ func Inherit(s *specs.Spec) Inherited {
 	}
 	if l := s.Linux; l != nil {
 		in.linux = specs.Linux{Personality: l.Personality, MemoryPolicy: l.MemoryPolicy}
+		in.hostMounts = !slices.ContainsFunc(l.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.MountNamespace })
 	}
 	return in
 }

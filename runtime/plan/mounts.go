@@ -66,7 +66,7 @@ func (p *Plan) mounts(spec *specs.Spec, facts Facts) error {
 		p.cgroupLinks(list)
 		p.OwnCgroup = p.OwnCgroup || facts.CgroupV2 && p.User != nil && p.UnshareCgroup && list[0].writableCgroup()
 	}
-	return nil
+	return p.checkCopied()
 }
 
 // cgroupLinks gives v1 controllers that share a hierarchy the names by which programs look for them: cpu is a link to

@@ -49,7 +49,7 @@ func NamespaceTypes() []specs.LinuxNamespaceType {
 	return slices.DeleteFunc(all, func(t specs.LinuxNamespaceType) bool { return Flag(t) == 0 })
 }
 
-func (p *Plan) namespaces(spec *specs.Spec, _ Facts) error {
+func (p *Plan) namespaces(spec *specs.Spec, facts Facts) error {
 	var seen uint64
 	for _, ns := range spec.Linux.Namespaces {
 		flag := Flag(ns.Type)
@@ -70,7 +70,9 @@ func (p *Plan) namespaces(spec *specs.Spec, _ Facts) error {
 		seen |= flag
 	}
 	if seen&syscall.CLONE_NEWNS == 0 {
-		return errdefs.Invalid("linux.namespaces: a mount namespace is missing, the container's root can't be set up")
+		if err := p.inheritMounts(facts); err != nil {
+			return err
+		}
 	}
 	for _, n := range [...]struct{ field, name string }{{"hostname", p.Hostname}, {"domainname", p.Domainname}} {
 		if err := checkName(n.field, n.name, seen&syscall.CLONE_NEWUTS != 0); err != nil {

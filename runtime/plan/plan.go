@@ -19,6 +19,7 @@ type Facts struct {
 	Hierarchies []Hierarchy       // cgroup mounts, for a mount of type "cgroup"
 	CgroupV2    bool              // they are one cgroup2 mount
 	Hooks       bool              // the launcher runs hooks
+	HostMounts  bool              // it starts containers without a mount namespace of their own
 	Target      Target            // of an exec: the container that is joined
 	Inherited   Inherited         // of an exec: what that hands on to it
 	LSM         lsm.Modules       // what confines here
@@ -42,6 +43,7 @@ type Plan struct {
 	Inner         uint64      `json:",omitempty"` // namespaces that belong to the user namespace, CLONE_NEW*, and a time namespace
 	TimeOffsets   string      `json:",omitempty"` // of a new time namespace
 	OwnCgroup     bool        `json:",omitempty"` // the process's user gets the control group
+	HostMounts    bool        `json:",omitempty"` // the process ends up in the launcher's mount namespace
 
 	MountLabel string `json:",omitempty"` // SELinux context of the file systems that the child makes
 	Hostname   string `json:",omitempty"`

@@ -33,7 +33,9 @@ func (p *Plan) Program(f *Files) (_ *fork.Program, err error) {
 	w.readonly(p, f)
 	w.masks(p, f)
 	w.finishRoot(p, f)
-	w.process(&p.Process, f.Cwd, p.Launch)
+	w.mountpoint(f.Cwd, true)
+	w.backToHost(p, f)
+	w.process(&p.Process, p.Launch)
 	*f = Files{} // all of them are the builder's by now
 	prog, err := w.b.Program()
 	if err != nil {

@@ -9,15 +9,13 @@ import (
 
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/fork"
-	"github.com/berth-runtime/berth/runtime/rootfs"
 	"github.com/berth-runtime/berth/runtime/seccomp"
 )
 
 // process ends a program: working directory, stdio, limits, identity, execve.
-func (w *writer) process(p *Process, cwd rootfs.Place, l Launch) {
+func (w *writer) process(p *Process, l Launch) {
 	// The working directory is entered while still root, as a folder that only root may enter is a usual one (/root), and
 	// opened without magic links, so that it can't be one of our files (CVE-2024-21626).
-	w.mountpoint(cwd, true)
 	step := "change to working directory " + p.Cwd
 	dir := w.open(step, w.root, p.Cwd, syscall.O_DIRECTORY, inRoot).Result()
 	w.b.Call(step, sys.NrFchdir, dir)

@@ -133,7 +133,12 @@ func (pr *Prepared) root() error {
 }
 
 // namespaces opens those to join, and makes sure that sysctls don't reach the host's.
-func (pr *Prepared) namespaces() error {
+func (pr *Prepared) namespaces() (err error) {
+	if pr.plan.HostMounts {
+		if pr.Files.Host, err = sys.Openat2(nil, "/proc/thread-self/ns/mnt", syscall.O_RDONLY, 0, 0); err != nil {
+			return fmt.Errorf("open own mount namespace: %w", err)
+		}
+	}
 	for _, ns := range pr.plan.Join {
 		f, err := pr.openNamespace(ns)
 		if err != nil {
