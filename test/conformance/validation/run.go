@@ -22,6 +22,7 @@ type Options struct {
 	Programs string // folder of the suite's programs, with runtimetest and the root file system's archive
 	Runtime  string // path of the runtime
 	Script   string // path of namespaces.sh
+	Edits    string // folder of sed scripts, PROGRAM.sed, for the configurations of programs that race with their containers
 	Name     string // of the runtime: names its folders and groups
 	Dir      string // working folder
 	Reports  string // folder for the programs' outputs
@@ -104,7 +105,18 @@ func (o *Options) prepare() error {
 			return err
 		}
 	}
-	wrapper := fmt.Sprintf("#!/bin/sh\nexec '%s' --root '%s/state' \"$@\"\n", o.Runtime, o.Dir)
+	wrapper := fmt.Sprintf(`#!/bin/sh
+set -e
+if [ "$1" = create ] && [ -e "$EDIT" ]; then
+	for arg; do
+		[ "$before" != --bundle ] || config=$arg/config.json
+		before=$arg
+	done
+	sed -i.was -f "$EDIT" "$config"
+	if cmp -s "$config" "$config.was"; then echo "$EDIT changes nothing" >&2; exit 1; fi
+fi
+exec '%s' --root '%s/state' "$@"
+`, o.Runtime, o.Dir)
 	return os.WriteFile(filepath.Join(o.Dir, "runtime"), []byte(wrapper), 0o755)
 }
 
@@ -119,7 +131,8 @@ func (o *Options) one(ctx context.Context, name string) (v Verdict, err error) {
 	group := strings.TrimPrefix(testutil.CgroupRoot(), "/") + "-" + o.Name + "-" + name
 	cmd := exec.CommandContext(ctx, "sh", o.Script, group, filepath.Join(o.Programs, name))
 	cmd.Dir = o.Dir
-	cmd.Env = append(os.Environ(), "RUNTIME="+filepath.Join(o.Dir, "runtime"), "TMPDIR="+filepath.Join(o.Dir, "tmp"))
+	cmd.Env = append(os.Environ(), "RUNTIME="+filepath.Join(o.Dir, "runtime"), "TMPDIR="+filepath.Join(o.Dir, "tmp"),
+		"EDIT="+filepath.Join(o.Edits, name+".sed"))
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second
 	exit := cmd.Run()

@@ -25,14 +25,6 @@ func (r Results) Worse() []string {
 	return list
 }
 
-// Forget takes out programs whose results say nothing.
-func (r Results) Forget(names map[string]string) {
-	for name := range names {
-		delete(r.Runc, name)
-		delete(r.Berth, name)
-	}
-}
-
 // Count returns how many programs pass with runc, and with berth-oci.
 func (r Results) Count() (runc, berth int) {
 	for name, v := range r.Berth {

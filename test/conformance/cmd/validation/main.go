@@ -24,7 +24,7 @@ const (
 	tablePath       = "test/conformance/validation.md"
 	scriptPath      = "test/conformance/validation/namespaces.sh"
 	differencesPath = "test/conformance/validation/differences.txt"
-	chancePath      = "test/conformance/validation/by-chance.txt"
+	editsPath       = "test/conformance/validation/edits"
 )
 
 func main() {
@@ -48,15 +48,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	chance, err := readReasons(chancePath)
-	if err != nil {
-		return err
-	}
 	results, err := both(ctx, *programs, *reports)
 	if err != nil {
 		return err
 	}
-	results.Forget(chance)
 	versions, err := versions(ctx)
 	if err != nil {
 		return err
@@ -106,6 +101,7 @@ func one(ctx context.Context, name, runtime, programs, reports string) (_ map[st
 	o := validation.Options{Name: name}
 	for from, to := range map[string]*string{
 		programs: &o.Programs, runtime: &o.Runtime, filepath.Join(reports, name): &o.Reports, scriptPath: &o.Script,
+		editsPath: &o.Edits,
 	} {
 		if *to, err = filepath.Abs(from); err != nil {
 			return nil, err
