@@ -38,7 +38,7 @@ type Port struct {
 	Protocol Protocol
 	Host     netip.AddrPort
 	Pod      netip.AddrPort
-	Match    Match
+	Match    Match `json:",omitzero"`
 }
 
 // String implements fmt.Stringer.
