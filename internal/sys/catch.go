@@ -43,8 +43,12 @@ func ReadSignal(f *os.File) (syscall.Signal, error) {
 	return syscall.Signal(binary.NativeEndian.Uint32(info[:])), nil
 }
 
-// WithSignals calls f in a thread that gets all signals, as a process that f starts then does.
-func WithSignals(f func() error) (err error) {
+// defaultTimerSlack is the kernel's, in nanoseconds.
+const defaultTimerSlack = 50_000
+
+// WithDefaults calls f in a thread that gets all signals and has the kernel's timer slack (PR_SET_TIMERSLACK), as a process that
+// f starts then does.
+func WithDefaults(f func() error) (err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before unix.Sigset_t
@@ -52,5 +56,8 @@ func WithSignals(f func() error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)) }()
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, defaultTimerSlack, 0, 0, 0); err != nil {
+		return err
+	}
 	return f()
 }

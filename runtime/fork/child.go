@@ -69,6 +69,8 @@ const (
 	sigsetBytes  = 8
 	exitUnstarts = 127
 
+	timerSlack = 50_000 // ns, the kernel's default
+
 	// attempts is how often openat2 is tried: with RESOLVE_IN_ROOT or RESOLVE_BENEATH it gives up on ".." with EAGAIN when
 	// anything is renamed or mounted anywhere meanwhile, and leaves the repetition to its caller (openat2(2)).
 	attempts = 1000
@@ -106,6 +108,8 @@ func forkAndRun(p *childPlan) (pid uintptr, errno syscall.Errno) {
 		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, i, uintptr(unsafe.Pointer(&p.action)), 0, sigsetBytes, 0, 0)
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.mask)), 0, sigsetBytes, 0, 0)
+	// The launcher may have set a longer one for itself, which execve would keep.
+	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0, 0)
 	// Copies of other starts' pipes would delay their end-of-file until this child's execve.
 	for i = 0; i < uintptr(len(gaps)); i++ {
 		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, gaps[i][0], gaps[i][1], 0)

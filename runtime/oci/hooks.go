@@ -53,7 +53,7 @@ func runHook(ctx context.Context, h specs.Hook, state specs.State) error {
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.WaitDelay = time.Second // what it leaves behind may hold the pipes
-	if err = sys.WithSignals(cmd.Start); err == nil {
+	if err = sys.WithDefaults(cmd.Start); err == nil {
 		err = cmd.Wait()
 	}
 	if ctx.Err() != nil {

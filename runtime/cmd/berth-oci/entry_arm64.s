@@ -5,6 +5,7 @@
 #define SYS_statfs        43
 #define SYS_rt_sigprocmask 135
 #define SYS_close         57
+#define SYS_prctl         167
 #define SYS_execveat      281
 #define SYS_open_tree     428
 #define SYS_mount_setattr 442
@@ -13,9 +14,16 @@ DATA exe<>+0(SB)/8, $"/proc/se"
 DATA exe<>+8(SB)/8, $"lf/exe\x00\x00"
 GLOBL exe<>(SB), RODATA, $16
 
+DATA procs<>+0(SB)/8, $"GOMAXPRO"
+DATA procs<>+8(SB)/8, $"CS=1\x00\x00\x00\x00"
+GLOBL procs<>(SB), RODATA, $16
+
 #define STATFS_FLAGS 80
 #define FRAME        128
 #define FORWARDED    0xfffffffc3bba2a00
+
+#define PR_SET_TIMERSLACK 29
+#define SLACK             3000000
 
 TEXT _berth_oci_arm64_linux(SB), NOSPLIT|NOFRAME, $0
 	MOVD 0(RSP), R19
@@ -55,6 +63,7 @@ waits:
 	ADD  $16, RSP
 
 forks:
+	MOVD RSP, R23
 	SUB  $FRAME, RSP
 	MOVD $SYS_statfs, R8
 	MOVD $exe<>(SB), R0
@@ -87,11 +96,37 @@ forks:
 	SVC
 	CBNZ R0, close
 
+	MOVD $SYS_prctl, R8
+	MOVD $PR_SET_TIMERSLACK, R0
+	MOVD $SLACK, R1
+	SVC
+
+	MOVD R21, R9
+size:
+	MOVD.P 8(R9), R10
+	CBNZ R10, size
+	SUB  R21, R9
+	ADD  $23, R9
+	AND  $~15, R9
+	MOVD RSP, R10
+	SUB  R9, R10
+	MOVD R10, RSP
+	MOVD R21, R9
+copy:
+	MOVD.P 8(R9), R11
+	CBZ  R11, copied
+	MOVD.P R11, 8(R10)
+	B    copy
+copied:
+	MOVD $procs<>(SB), R11
+	MOVD R11, 0(R10)
+	MOVD ZR, 8(R10)
+
 	MOVD $SYS_execveat, R8
 	MOVD R22, R0
 	MOVD $exe<>+14(SB), R1
 	MOVD R20, R2
-	MOVD R21, R3
+	MOVD RSP, R3
 	MOVD $0x1000, R4
 	SVC
 
@@ -101,7 +136,7 @@ close:
 	SVC
 
 restore:
-	ADD $FRAME, RSP
+	MOVD R23, RSP
 
 start:
 	MOVD ZR, R0

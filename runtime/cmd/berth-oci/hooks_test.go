@@ -128,25 +128,37 @@ func TestHookState(t *testing.T) {
 	}
 }
 
-// Hooks and the container's process get all signals, though run has them blocked for itself.
-func TestNobodyInheritsBlockedSignals(t *testing.T) {
+// Hooks and the container's process get all signals, the usual timer slack and no variable of ours, though run has had its own
+// since before its Go runtime started.
+func TestNobodyInheritsOwnSettings(t *testing.T) {
 	p := newPlace(t)
-	status := func(to string) []string { return []string{"cp", "/proc/self/status", to} } // a shell would unblock them
+	files := func(to string) []string { // a shell would unblock the signals
+		return []string{"cp", "/proc/self/status", "/proc/self/timerslack_ns", "/proc/self/environ", to}
+	}
 	hook := func(to string) []specs.Hook {
-		return []specs.Hook{{Path: "/usr/bin/cp", Args: status(to)}}
+		return []specs.Hook{{Path: "/usr/bin/cp", Args: files(to), Env: []string{"HOOK=yes"}}}
 	}
 	p.spec.Hooks = &specs.Hooks{
 		CreateRuntime: hook(p.bundle + "/rootfs/host"), CreateContainer: hook("rootfs/namespaces"), StartContainer: hook("/inside"),
 	}
-	p.spec.Process.Args = status("/process")
+	p.spec.Process.Args = files("/process")
+	dirs := []string{"host", "namespaces", "inside", "process"}
+	for _, dir := range dirs {
+		testutil.Must(t, os.Mkdir(filepath.Join(p.bundle, "rootfs", dir), 0o755))
+	}
 	p.write()
 	p.ok("run", "c")
-	for _, file := range []string{"host", "namespaces", "inside", "process"} {
-		data, err := os.ReadFile(filepath.Join(p.bundle, "rootfs", file))
-		testutil.Must(t, err)
-		_, blocked, _ := strings.Cut(string(data), "SigBlk:")
-		if blocked = strings.Fields(blocked)[0]; strings.Trim(blocked, "0") != "" {
-			t.Errorf("%s: blocked signals %s", file, blocked)
+	for _, dir := range dirs {
+		read := func(file string) string {
+			data, err := os.ReadFile(filepath.Join(p.bundle, "rootfs", dir, file))
+			testutil.Must(t, err)
+			return string(data)
+		}
+		_, blocked, _ := strings.Cut(read("status"), "SigBlk:")
+		want(t, dir+": blocked signals", strings.Trim(strings.Fields(blocked)[0], "0"), "")
+		want(t, dir+": timer slack", strings.TrimSpace(read("timerslack_ns")), "50000")
+		if env := read("environ"); strings.Contains(env, "GOMAXPROCS") {
+			t.Errorf("%s: environment %q", dir, env)
 		}
 	}
 }
