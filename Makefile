@@ -86,8 +86,8 @@ test-vm: build images critest ## the runtime's tests, critest's container and se
 	@$(GO) run ./test/suite vm
 
 .PHONY: bench
-bench: build images ## figures, beside Debian's crun and runc, and its containerd where it is installed; BENCH_FLAGS='--json FILE'
-	@hack/need runc=runc crun=crun
+bench: build images ## figures, beside Debian's crun, runc and CNI plugins, and its containerd where it is installed; BENCH_FLAGS='--json FILE'
+	@hack/need runc=runc crun=crun iptables=iptables lib:/usr/lib/cni/bridge=containernetworking-plugins
 	@$(GO) build -o build/bin/bench ./test/bench
 	@PATH=$$PATH:/usr/sbin:/sbin build/bin/bench $(BENCH_FLAGS)
 	@$(GO) test -run '^$$' -bench 'Memory|Quiet|Upgrade|Log' -benchtime 1s ./runtime/keeper

@@ -1,11 +1,20 @@
 package main
 
 import (
+	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/internal/testutil"
 )
+
+func TestMain(m *testing.M) { testutil.Main(m) }
 
 func TestPercentiles(t *testing.T) {
 	var d []time.Duration
@@ -26,6 +35,64 @@ func TestTableComparesBothWays(t *testing.T) {
 	r.writeTables(&b)
 	if n := strings.Count(b.String(), "10.0 ×"); n != 4 {
 		t.Errorf("want four figures ten times better:\n%s", b.String())
+	}
+}
+
+func TestTablesOfNetworks(t *testing.T) {
+	add := func(ms float64) Percentiles { return Percentiles{P50: ms} }
+	r := Report{
+		CNI: []CNIFigures{
+			{Chain: "bridge", Plugins: oursName, Add: add(5), Del: add(4)},
+			{Chain: "bridge", Plugins: peerName, Add: add(30), Del: add(28)},
+			{Chain: "ports", Plugins: oursName, Add: add(10), Del: add(10)},
+			{Chain: "ports", Plugins: peerName, Add: add(110), Del: add(120)},
+			{Chain: "ports, alone", Plugins: oursName, Add: add(5), Del: add(8)},
+		},
+		Crowds: []CrowdFigures{{Chain: "ports", Plugins: oursName, Others: 500, Without: add(10), With: add(11)}},
+		Net:    []NetFigures{{Path: "pod to pod", Plugins: oursName, ThroughputRatio: ratio([][]float64{{3, 2}, {2, 2}, {1, 2}}), RateRatio: 1.01}},
+	}
+	var b strings.Builder
+	r.writeTables(&b)
+	for _, want := range []string{"6.0 ×", "7.0 ×", "11.0 ×", "12.0 ×", "22.0 ×", "15.0 ×", "1.10 times", "1.000 ×", "1.010 ×"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s is missing:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestTCPIsSentAndAnswered(t *testing.T) {
+	testutil.RequireRoot(t)
+	cu := cleanup.Make(new(error))
+	defer cu.Clean()
+	h, err := namespace(filepath.Join(t.TempDir(), "ns"), cu)
+	testutil.Must(t, err)
+	stop, err := serveTCP(h, servedPort)
+	testutil.Must(t, err)
+	to := netip.MustParseAddrPort("127.0.0.1:5001")
+	for _, bytes := range []int{1, 3 * block / 2} {
+		if took, err := converse(h, to, 3, bytes); err != nil || took <= 0 {
+			t.Errorf("%d bytes: %s, %v", bytes, took, err)
+		}
+	}
+	testutil.Must(t, stop())
+	if _, err := converse(h, to, 1, 1); err == nil {
+		t.Error("it is still served")
+	}
+}
+
+func TestPeakOfATracedCommand(t *testing.T) {
+	var err error
+	var peak int64
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	done := make(chan struct{})
+	go func() { // a thread that traces must do so to the end
+		runtime.LockOSThread()
+		peak, err = tracedPeak(cmd)
+		close(done)
+	}()
+	<-done
+	if err != nil || peak < 1<<20 {
+		t.Errorf("%d bytes, %v", peak, err)
 	}
 }
 

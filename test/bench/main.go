@@ -1,8 +1,9 @@
 // Command bench measures what a node feels: pods up and down, commands, pods per second, memory per idle pod, a large pull. It
 // measures berth, and Debian's containerd with runc in the same run where it is installed, over the same interface with the same
-// images from the same registry. Then it measures berth-oci beside Debian's crun and runc, in turn with the same bundle.
+// images from the same registry. Then it measures, each in turn with what Debian has of the kind, berth-oci with the same bundle, TCP through
+// the bridges of CNI plugins, and the plugins themselves.
 //
-//	bench [--runs N] [--json FILE] [--only berth|containerd|oci] [--no-pull]
+//	bench [--runs N] [--json FILE] [--only berth|containerd|oci|net|cni] [--no-pull]
 package main
 
 import (
@@ -13,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/berth-runtime/berth/internal/testutil"
@@ -35,7 +38,7 @@ func main() {
 		flag.IntVar(&o.runs, "runs", 30, "how often each latency is measured")
 		flag.IntVar(&o.pods, "pods", 60, "pods of the memory figure and of the rate")
 		flag.StringVar(&o.json, "json", "build/bench.json", "file of the figures")
-		flag.StringVar(&o.only, "only", "", "measure this alone: berth, containerd or oci")
+		flag.StringVar(&o.only, "only", "", "measure this alone: berth, containerd, oci, net or cni")
 		flag.BoolVar(&o.noPull, "no-pull", false, "leave out the large pull")
 		flag.Parse()
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -50,14 +53,20 @@ func main() {
 
 func run(ctx context.Context, o options) (err error) {
 	report := newReport(o)
-	if o.only != "oci" {
-		if report.Runtimes, err = measureCRI(ctx, o); err != nil {
-			return err
+	for _, part := range []struct {
+		names   []string // for --only
+		measure func() error
+	}{
+		{[]string{"berth", "containerd"}, func() (err error) { report.Runtimes, err = measureCRI(ctx, o); return err }},
+		{[]string{"oci"}, func() (err error) { report.OCI, err = measureOCI(ctx, o); return err }},
+		{[]string{"net"}, func() (err error) { report.Net, err = measureNet(ctx, o); return err }},
+		{[]string{"cni"}, func() (err error) { report.CNI, report.Crowds, err = measureCNI(ctx, o); return err }},
+	} {
+		if o.only != "" && !slices.Contains(part.names, o.only) {
+			continue
 		}
-	}
-	if o.only == "" || o.only == "oci" {
-		if report.OCI, err = measureOCI(ctx, o); err != nil {
-			return fmt.Errorf("measure OCI runtimes: %w", err)
+		if err := part.measure(); err != nil {
+			return fmt.Errorf("measure %s: %w", strings.Join(part.names, ", "), err)
 		}
 	}
 	report.Load += " to " + loadAverage()

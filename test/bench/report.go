@@ -45,6 +45,9 @@ type Report struct {
 	Load     string // of the machine, before and after
 	Runtimes []Figures
 	OCI      []OCIFigures
+	Net      []NetFigures
+	CNI      []CNIFigures
+	Crowds   []CrowdFigures
 }
 
 func newReport(o options) *Report {
@@ -80,6 +83,12 @@ func (r *Report) writeTables(w io.Writer) {
 	}
 	if len(r.OCI) > 0 {
 		r.writeOCI(w)
+	}
+	if len(r.Net) > 0 {
+		r.writeNet(w)
+	}
+	if len(r.CNI) > 0 {
+		r.writeCNI(w)
 	}
 }
 
