@@ -21,6 +21,36 @@ func (e *env) publishedWith(name string, conf, runtime, keys object) error {
 	return e.check("portmap", c, with(portmapConf(runtime, nil), keys), raw)
 }
 
+// portRange publishes 2000 ports by two protocols, whose first and last lead to what is as far from the first inside.
+func portRange(e *env) error {
+	c, _, raw, err := e.attached("c1", e.bridge())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(e.serve(c.ns, 1000), e.serve(c.ns, 2999), e.serve(c.ns, 3000)); err != nil {
+		return err
+	}
+	runtime := both(20000, 1000, "")
+	for _, m := range runtime["portMappings"].([]any) {
+		m.(object)["range"] = 2000
+	}
+	if _, _, err := e.add("portmap", c, portmapConf(runtime, raw)); err != nil {
+		return err
+	}
+	err = errors.Join(reach(e.host, "127.0.0.1:20000", ""), reach(e.host, "127.0.0.1:21999", ""), refused(e.host, "tcp", "127.0.0.1:22000"), e.check("portmap", c, portmapConf(runtime, nil), raw))
+	if err != nil {
+		return err
+	}
+	other, _, otherRaw, err := e.attached("c2", e.bridge())
+	if err != nil {
+		return err
+	}
+	if _, _, err := e.add("portmap", other, portmapConf(both(21500, 1000, ""), otherRaw)); err == nil {
+		return errors.New("a port in the middle was given to another container too")
+	}
+	return errors.Join(e.del("portmap", c, portmapConf(runtime, nil)), refused(e.host, "tcp", "127.0.0.1:20000"), refused(e.host, "udp", "127.0.0.1:21999"))
+}
+
 func masqAll(e *env) error {
 	outside, err := e.outside()
 	if err != nil {
@@ -79,6 +109,47 @@ func badConditions(e *env) error {
 	} {
 		if _, _, err := e.add("portmap", c, with(portmapConf(both(8080, 80, ""), raw), keys)); err == nil {
 			errs = append(errs, fmt.Errorf("%s: accepted", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func secondInterface(e *env) error {
+	c, _, raw, err := e.published("c1", e.bridge(), both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	second := with(e.bridge(), object{"name": "net2", "bridge": "br1", "isDefaultGateway": nil, "isGateway": true, "ipam": with(e.ipam(), object{
+		"ranges": []any{[]any{object{"subnet": "10.10.0.0/24"}}},
+	})})
+	if _, err := e.run(call{plugin: "bridge", verb: "ADD", c: c, ifName: "eth1"}, second); err != nil {
+		return err
+	}
+	if _, err := e.run(call{plugin: "portmap", verb: "ADD", c: c, ifName: "eth1"}, with(portmapConf(both(8081, 80, ""), object{
+		"cniVersion": "1.1.0", "interfaces": []any{object{"name": "eth1", "sandbox": c.path}},
+		"ips": []any{object{"address": "10.10.0.2/24", "interface": 0}},
+	}), object{"name": "net2"})); err != nil {
+		return err
+	}
+	if _, err := e.run(call{plugin: "portmap", verb: "DEL", c: c, ifName: "eth1"}, with(portmapConf(both(8081, 80, ""), nil), object{"name": "net2"})); err != nil {
+		return err
+	}
+	return errors.Join(e.check("portmap", c, portmapConf(both(8080, 80, ""), nil), raw), reach(e.host, "127.0.0.1:8080", ""))
+}
+
+func badMappings(e *env) error {
+	c, _, raw, err := e.attached("c1", e.bridge())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, m := range map[string]mapping{
+		"host port 0": {0, 80, "tcp", ""}, "host port 65536": {65536, 80, "tcp", ""}, "container port 0": {80, 0, "tcp", ""},
+		"protocol": {80, 80, "icmp", ""}, "host IP": {80, 80, "tcp", "300.1.1.1"},
+	} {
+		_, _, err := e.add("portmap", c, portmapConf(mappings(m), raw))
+		if wrong := wantCode(err, 7); wrong != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, wrong))
 		}
 	}
 	return errors.Join(errs...)

@@ -32,6 +32,7 @@ func portCases() []testCase {
 		{"portmap/UDP flow moves to the new container", udpMoves},
 		{"portmap/CHECK finds a lost rule", portCheck},
 		{"portmap/GC closes ports of what is not valid", portGC},
+		{"portmap/range: many ports in one mapping", portRange},
 		{"portmap/masqAll hides who asks", masqAll},
 		{"portmap/conditions say who is let to a port, and at which address", conditions},
 		{"portmap/conditions that can't be met, and those not understood, are errors", badConditions},
@@ -366,47 +367,6 @@ func portGC(e *env) error {
 		return err
 	}
 	return errors.Join(refused(e.host, "tcp", "127.0.0.1:8080"), reach(e.host, "127.0.0.1:8081", ""))
-}
-
-func secondInterface(e *env) error {
-	c, _, raw, err := e.published("c1", e.bridge(), both(8080, 80, ""))
-	if err != nil {
-		return err
-	}
-	second := with(e.bridge(), object{"name": "net2", "bridge": "br1", "isDefaultGateway": nil, "isGateway": true, "ipam": with(e.ipam(), object{
-		"ranges": []any{[]any{object{"subnet": "10.10.0.0/24"}}},
-	})})
-	if _, err := e.run(call{plugin: "bridge", verb: "ADD", c: c, ifName: "eth1"}, second); err != nil {
-		return err
-	}
-	if _, err := e.run(call{plugin: "portmap", verb: "ADD", c: c, ifName: "eth1"}, with(portmapConf(both(8081, 80, ""), object{
-		"cniVersion": "1.1.0", "interfaces": []any{object{"name": "eth1", "sandbox": c.path}},
-		"ips": []any{object{"address": "10.10.0.2/24", "interface": 0}},
-	}), object{"name": "net2"})); err != nil {
-		return err
-	}
-	if _, err := e.run(call{plugin: "portmap", verb: "DEL", c: c, ifName: "eth1"}, with(portmapConf(both(8081, 80, ""), nil), object{"name": "net2"})); err != nil {
-		return err
-	}
-	return errors.Join(e.check("portmap", c, portmapConf(both(8080, 80, ""), nil), raw), reach(e.host, "127.0.0.1:8080", ""))
-}
-
-func badMappings(e *env) error {
-	c, _, raw, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for name, m := range map[string]mapping{
-		"host port 0": {0, 80, "tcp", ""}, "host port 65536": {65536, 80, "tcp", ""}, "container port 0": {80, 0, "tcp", ""},
-		"protocol": {80, 80, "icmp", ""}, "host IP": {80, 80, "tcp", "300.1.1.1"},
-	} {
-		_, _, err := e.add("portmap", c, portmapConf(mappings(m), raw))
-		if wrong := wantCode(err, 7); wrong != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, wrong))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // routeLoopback sends 127.0.0.1 out of a link, to a gateway.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
@@ -30,9 +31,10 @@ const (
 	ctaProtoNum  = 1
 	ctaDstPort   = 3
 
-	ctaFilterOrig = 1              // CTA_FILTER_ORIG_FLAGS
-	filterFlags   = 1<<3 | 1<<5    // protocol and destination port
-	nested        = netlink.Nested // NLA_F_NESTED
+	ctaFilterOrig  = 1              // CTA_FILTER_ORIG_FLAGS
+	filterProtocol = 1 << 3         // CTA_FILTER_FLAG_CTA_PROTO_NUM
+	filterPort     = 1 << 5         // CTA_FILTER_FLAG_CTA_PROTO_DST_PORT
+	nested         = netlink.Nested // NLA_F_NESTED
 )
 
 // connection is what is needed to know and to delete a tracked connection.
@@ -45,35 +47,45 @@ type connection struct {
 // forgetConnections deletes the tracked UDP connections to published ports. A tracked flow keeps the translation, or the lack
 // of one, that its first packet got, and a client that goes on sending never lets it end.
 func forgetConnections(ports []nft.Port) error {
-	var conn *netlink.Conn
-	var local []netip.Addr
+	byFamily := map[byte][]nft.Port{}
 	for _, p := range ports {
-		if p.Protocol != nft.UDP {
-			continue
+		family := byte(syscall.AF_INET)
+		if p.Host.Addr().Is6() {
+			family = syscall.AF_INET6
 		}
-		if conn == nil {
-			var err error
-			if local, err = localAddrs(); err != nil {
-				return fmt.Errorf("list addresses of the node: %w", err)
-			}
-			if conn, err = netlink.Dial(netlinkNetfilter, nil); err != nil {
-				return fmt.Errorf("open netfilter netlink socket: %w", err)
-			}
-			defer conn.Close()
+		if p.Protocol == nft.UDP {
+			byFamily[family] = append(byFamily[family], p)
 		}
-		if err := forget(conn, p, local); err != nil {
-			return fmt.Errorf("forget UDP connections to %s: %w", p, err)
+	}
+	if len(byFamily) == 0 {
+		return nil
+	}
+	local, err := localAddrs()
+	if err != nil {
+		return fmt.Errorf("list addresses of the node: %w", err)
+	}
+	conn, err := netlink.Dial(netlinkNetfilter, nil)
+	if err != nil {
+		return fmt.Errorf("open netfilter netlink socket: %w", err)
+	}
+	defer conn.Close()
+	for family, ports := range byFamily {
+		if len(ports) > fewPorts { // one walk through all that is tracked
+			err = forget(conn, family, 0, ports, local)
+		}
+		for i := 0; i < len(ports) && len(ports) <= fewPorts && err == nil; i++ {
+			err = forget(conn, family, ports[i].Host.Port(), ports[i:i+1], local)
+		}
+		if err != nil {
+			return fmt.Errorf("forget UDP connections to %s: %w", ports[0], err)
 		}
 	}
 	return nil
 }
 
-func forget(conn *netlink.Conn, p nft.Port, local []netip.Addr) error {
-	family := byte(syscall.AF_INET)
-	if p.Host.Addr().Is6() {
-		family = syscall.AF_INET6
-	}
-	request, err := dumpRequest(family, p)
+// forget has the kernel list the connections to a port, or to all for 0, and deletes those to the ports.
+func forget(conn *netlink.Conn, family byte, port uint16, ports []nft.Port, local []netip.Addr) error {
+	request, err := dumpRequest(family, nft.UDP, port)
 	if err != nil {
 		return err
 	}
@@ -84,9 +96,13 @@ func forget(conn *netlink.Conn, p nft.Port, local []netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	at := map[uint16][]nft.Port{}
+	for _, p := range ports {
+		at[p.Host.Port()] = append(at[p.Host.Port()], p)
+	}
 	for _, m := range answers {
 		c, ok := decodeConnection(m.Data)
-		if !ok || !c.to(p, local) {
+		if !ok || !slices.ContainsFunc(at[c.dst.Port()], func(p nft.Port) bool { return c.to(p, local) }) {
 			continue
 		}
 		_, err := conn.Execute(netlink.Message{
@@ -113,19 +129,23 @@ func (c connection) to(p nft.Port, local []netip.Addr) bool {
 	return c.dst.Addr().IsLoopback()
 }
 
-// dumpRequest asks for the connections of one protocol and destination port.
-func dumpRequest(family byte, p nft.Port) ([]byte, error) {
+// dumpRequest asks for the connections of one protocol and destination port, or of all ports for 0.
+func dumpRequest(family byte, protocol nft.Protocol, port uint16) ([]byte, error) {
+	flags := uint32(filterProtocol)
+	if port != 0 {
+		flags |= filterPort
+	}
 	attrs := netlink.NewAttributeEncoder()
 	attrs.Nested(ctaTupleOrig, func(tuple *netlink.AttributeEncoder) error {
 		tuple.Nested(ctaProto, func(proto *netlink.AttributeEncoder) error {
-			proto.Uint8(ctaProtoNum, byte(p.Protocol))
-			proto.Bytes(ctaDstPort, binary.BigEndian.AppendUint16(nil, p.Host.Port()))
+			proto.Uint8(ctaProtoNum, byte(protocol))
+			proto.Bytes(ctaDstPort, binary.BigEndian.AppendUint16(nil, port))
 			return nil
 		})
 		return nil
 	})
 	attrs.Nested(ctaFilter, func(filter *netlink.AttributeEncoder) error {
-		filter.Uint32(ctaFilterOrig, filterFlags)
+		filter.Uint32(ctaFilterOrig, flags)
 		return nil
 	})
 	data, err := attrs.Encode()

@@ -29,8 +29,12 @@ const (
 // listener is a socket of the node that takes packets for a port.
 type listener struct {
 	addr   netip.Addr
+	port   uint16
 	v6Only bool
 }
+
+// fewPorts is how many are asked for one by one, which the kernel answers faster than for all.
+const fewPorts = 8
 
 // checkListeners refuses ports at which a process of the node listens now: publishing would take its traffic away.
 func checkListeners(ports []nft.Port) error {
@@ -42,14 +46,39 @@ func checkListeners(ports []nft.Port) error {
 		return fmt.Errorf("open socket-diagnosis socket: %w", err)
 	}
 	defer conn.Close()
+	type question struct {
+		protocol nft.Protocol
+		port     uint16 // 0 = all
+	}
+	asked := map[question][]nft.Port{}
 	for _, p := range ports {
-		list, err := listeners(conn, p.Protocol, p.Host.Port())
-		if err != nil {
-			return fmt.Errorf("look for processes that listen at %s: %w", p, err)
+		q := question{protocol: p.Protocol}
+		if len(ports) <= fewPorts {
+			q.port = p.Host.Port()
 		}
-		for _, l := range list {
+		asked[q] = append(asked[q], p)
+	}
+	for q, ports := range asked {
+		list, err := listeners(conn, q.protocol, q.port)
+		if err != nil {
+			return fmt.Errorf("look for processes that listen at %s: %w", ports[0], err)
+		}
+		if err := refuseTaken(ports, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func refuseTaken(ports []nft.Port, list []listener) error {
+	at := map[uint16][]listener{}
+	for _, l := range list {
+		at[l.port] = append(at[l.port], l)
+	}
+	for _, p := range ports {
+		for _, l := range at[p.Host.Port()] {
 			if l.takes(p) {
-				return errdefs.Exists("publish host port %s: a process of this node listens at %s", p, netip.AddrPortFrom(l.addr, p.Host.Port()))
+				return errdefs.Exists("publish host port %s: a process of this node listens at %s", p, netip.AddrPortFrom(l.addr, l.port))
 			}
 		}
 	}
@@ -68,6 +97,7 @@ func (l listener) takes(p nft.Port) bool {
 	return l.addr.Is4() == host.Is4() && (l.addr == host || l.addr.IsUnspecified() || host.IsUnspecified())
 }
 
+// listeners lists those of a port, or of all for 0.
 func listeners(conn *netlink.Conn, protocol nft.Protocol, port uint16) ([]listener, error) {
 	var list []listener
 	for _, family := range []byte{syscall.AF_INET, syscall.AF_INET6} {
@@ -103,7 +133,7 @@ func diagRequest(family byte, protocol nft.Protocol, port uint16) []byte {
 }
 
 func decodeListener(b []byte, port uint16) (listener, bool) {
-	if len(b) < diagMessageSize || binary.BigEndian.Uint16(b[diagOffsetSport:]) != port {
+	if len(b) < diagMessageSize {
 		return listener{}, false
 	}
 	size := 4
@@ -111,9 +141,9 @@ func decodeListener(b []byte, port uint16) (listener, bool) {
 		size = 16
 	}
 	addr, _ := netip.AddrFromSlice(b[diagOffsetAddress : diagOffsetAddress+size])
-	l := listener{addr: addr}
-	if addr.Is4In6() {
-		l.addr = addr.Unmap()
+	l := listener{addr: addr.Unmap(), port: binary.BigEndian.Uint16(b[diagOffsetSport:])}
+	if port != 0 && l.port != port {
+		return listener{}, false
 	}
 	attrs, err := netlink.NewAttributeDecoder(b[diagMessageSize:])
 	if err != nil {

@@ -10,30 +10,34 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-// Mapping is an entry of the portMappings capability (CNI conventions).
+// Mapping is an entry of the portMappings capability (CNI conventions). Range is how many ports from there on are published, each to the one
+// that is as far from ContainerPort, as podman's port mappings have it; 0 is 1.
 type Mapping struct {
 	HostPort      int    `json:"hostPort"`
 	ContainerPort int    `json:"containerPort"`
 	Protocol      string `json:"protocol"`
 	HostIP        string `json:"hostIP"`
+	Range         int    `json:"range"`
 }
 
-const mappingsMax = 16384 // of one pod
+const portsMax = 16384 // of one pod and address family
 
 // Plan turns mappings into ports for the pod's addresses, of which the first of each family is published. A mapping without a
 // host IP counts for both families, as far as the pod has them.
 func Plan(mappings []Mapping, pod []netip.Addr) ([]nft.Port, error) {
-	if len(mappings) > mappingsMax {
-		return nil, errdefs.Invalid("portMappings: %d entries, at most %d are taken", len(mappings), mappingsMax)
+	if err := checkNumber(mappings); err != nil {
+		return nil, err
 	}
 	var plan []nft.Port
+	seen := map[nft.Port]bool{}
 	for _, m := range mappings {
 		ports, err := planOne(m, pod)
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range ports {
-			if !slices.Contains(plan, p) { // Kubernetes lists a port once for each container that names it
+			if !seen[p] { // Kubernetes lists a port once for each container that names it
+				seen[p] = true
 				plan = append(plan, p)
 			}
 		}
@@ -41,13 +45,27 @@ func Plan(mappings []Mapping, pod []netip.Addr) ([]nft.Port, error) {
 	return plan, checkUnique(plan)
 }
 
+func checkNumber(mappings []Mapping) error {
+	number := 0
+	for _, m := range mappings {
+		if m.Range < 0 || m.Range > portsMax {
+			return errdefs.Invalid("portMappings: range %d is not between 0 and %d", m.Range, portsMax)
+		}
+		if number += max(m.Range, 1); number > portsMax {
+			return errdefs.Invalid("portMappings: more than %d ports", portsMax)
+		}
+	}
+	return nil
+}
+
 func planOne(m Mapping, pod []netip.Addr) ([]nft.Port, error) {
 	protocol, err := parseProtocol(m.Protocol)
 	if err != nil {
 		return nil, err
 	}
-	if m.HostPort < 1 || m.HostPort > 65535 || m.ContainerPort < 1 || m.ContainerPort > 65535 {
-		return nil, errdefs.Invalid("portMappings: hostPort %d and containerPort %d must be from 1 to 65535", m.HostPort, m.ContainerPort)
+	count := max(m.Range, 1)
+	if !portNumbers(m.HostPort, count) || !portNumbers(m.ContainerPort, count) {
+		return nil, errdefs.Invalid("portMappings: hostPort %d and containerPort %d, and all %d ports from there on, must be from 1 to 65535", m.HostPort, m.ContainerPort, count)
 	}
 	host, err := parseHostIP(m.HostIP)
 	if err != nil {
@@ -59,11 +77,15 @@ func planOne(m Mapping, pod []netip.Addr) ([]nft.Port, error) {
 		if !host.IsValid() {
 			from = wildcard
 		}
-		if i := slices.IndexFunc(pod, func(a netip.Addr) bool { return a.Is4() == wildcard.Is4() }); i >= 0 && from.Is4() == wildcard.Is4() {
+		i := slices.IndexFunc(pod, func(a netip.Addr) bool { return a.Is4() == wildcard.Is4() })
+		if i < 0 || from.Is4() != wildcard.Is4() {
+			continue
+		}
+		for n := range count {
 			ports = append(ports, nft.Port{
 				Protocol: protocol,
-				Host:     netip.AddrPortFrom(from, uint16(m.HostPort)),
-				Pod:      netip.AddrPortFrom(pod[i], uint16(m.ContainerPort)),
+				Host:     netip.AddrPortFrom(from, uint16(m.HostPort+n)),
+				Pod:      netip.AddrPortFrom(pod[i], uint16(m.ContainerPort+n)),
 			})
 		}
 	}
@@ -72,6 +94,9 @@ func planOne(m Mapping, pod []netip.Addr) ([]nft.Port, error) {
 	}
 	return ports, nil
 }
+
+// portNumbers tells whether count numbers from first on are ports.
+func portNumbers(first, count int) bool { return first >= 1 && first <= 65535-count+1 }
 
 func parseProtocol(text string) (nft.Protocol, error) {
 	switch strings.ToLower(text) {
@@ -106,12 +131,12 @@ func parseHostIP(text string) (netip.Addr, error) {
 
 // checkUnique refuses one host port for two ports of the pod.
 func checkUnique(plan []nft.Port) error {
-	for i, p := range plan {
-		for _, other := range plan[:i] {
-			if p.Conflicts(other) {
-				return errdefs.Invalid("portMappings: host port %s is asked for twice, for %s and %s", p, other.Pod, p.Pod)
-			}
+	taken := nft.Taken{}
+	for _, p := range plan {
+		if other, ok := taken.Find(p); ok {
+			return errdefs.Invalid("portMappings: host port %s is asked for twice, for %s and %s", p, other.Pod, p.Pod)
 		}
+		taken.Add(p)
 	}
 	return nil
 }

@@ -23,14 +23,16 @@ func TestPlan(t *testing.T) {
 		pod      []netip.Addr
 		want     string
 	}{
-		"both families":    {[]Mapping{{80, 8080, "TCP", ""}}, dual, "0.0.0.0:80/tcp>10.0.0.2:8080 [::]:80/tcp>[fd00::2]:8080"},
-		"IPv4 pod":         {[]Mapping{{80, 8080, "", ""}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080"},
-		"IPv4 wildcard":    {[]Mapping{{80, 8080, "udp", "0.0.0.0"}}, dual, "0.0.0.0:80/udp>10.0.0.2:8080"},
-		"IPv6 wildcard":    {[]Mapping{{80, 8080, "udp", "::"}}, dual, "[::]:80/udp>[fd00::2]:8080"},
-		"one address":      {[]Mapping{{80, 8080, "sctp", "192.0.2.1"}}, dual, "192.0.2.1:80/sctp>10.0.0.2:8080"},
-		"mapped address":   {[]Mapping{{80, 8080, "tcp", "::ffff:192.0.2.1"}}, dual, "192.0.2.1:80/tcp>10.0.0.2:8080"},
-		"listed twice":     {[]Mapping{{80, 8080, "tcp", ""}, {80, 8080, "tcp", ""}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080"},
-		"one to two ports": {[]Mapping{{80, 8080, "tcp", ""}, {81, 8080, "tcp", ""}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080 0.0.0.0:81/tcp>10.0.0.2:8080"},
+		"both families":    {[]Mapping{{80, 8080, "TCP", "", 0}}, dual, "0.0.0.0:80/tcp>10.0.0.2:8080 [::]:80/tcp>[fd00::2]:8080"},
+		"IPv4 pod":         {[]Mapping{{80, 8080, "", "", 0}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080"},
+		"IPv4 wildcard":    {[]Mapping{{80, 8080, "udp", "0.0.0.0", 0}}, dual, "0.0.0.0:80/udp>10.0.0.2:8080"},
+		"IPv6 wildcard":    {[]Mapping{{80, 8080, "udp", "::", 0}}, dual, "[::]:80/udp>[fd00::2]:8080"},
+		"one address":      {[]Mapping{{80, 8080, "sctp", "192.0.2.1", 0}}, dual, "192.0.2.1:80/sctp>10.0.0.2:8080"},
+		"mapped address":   {[]Mapping{{80, 8080, "tcp", "::ffff:192.0.2.1", 0}}, dual, "192.0.2.1:80/tcp>10.0.0.2:8080"},
+		"range":            {[]Mapping{{80, 8080, "tcp", "192.0.2.1", 2}}, dual, "192.0.2.1:80/tcp>10.0.0.2:8080 192.0.2.1:81/tcp>10.0.0.2:8081"},
+		"range of one":     {[]Mapping{{80, 8080, "tcp", "::", 1}}, dual, "[::]:80/tcp>[fd00::2]:8080"},
+		"listed twice":     {[]Mapping{{80, 8080, "tcp", "", 0}, {80, 8080, "tcp", "", 0}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080"},
+		"one to two ports": {[]Mapping{{80, 8080, "tcp", "", 0}, {81, 8080, "tcp", "", 0}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080 0.0.0.0:81/tcp>10.0.0.2:8080"},
 	} {
 		plan, err := Plan(tc.mappings, tc.pod)
 		var got []string
@@ -49,17 +51,23 @@ func TestPlanRefuses(t *testing.T) {
 		pod      []netip.Addr
 		kind     error
 	}{
-		"host port 0":         {[]Mapping{{0, 1, "tcp", ""}}, dual, errdefs.ErrInvalid},
-		"host port 65536":     {[]Mapping{{65536, 1, "tcp", ""}}, dual, errdefs.ErrInvalid},
-		"container port -1":   {[]Mapping{{1, -1, "tcp", ""}}, dual, errdefs.ErrInvalid},
-		"protocol":            {[]Mapping{{1, 1, "icmp", ""}}, dual, errdefs.ErrInvalid},
-		"host IP":             {[]Mapping{{1, 1, "tcp", "x"}}, dual, errdefs.ErrInvalid},
-		"multicast":           {[]Mapping{{1, 1, "tcp", "224.0.0.1"}}, dual, errdefs.ErrInvalid},
-		"zone":                {[]Mapping{{1, 1, "tcp", "fe80::1%eth0"}}, dual, errdefs.ErrInvalid},
-		"loopback of IPv6":    {[]Mapping{{1, 1, "tcp", "::1"}}, dual, errdefs.ErrNotSupported},
-		"family that is lack": {[]Mapping{{1, 1, "tcp", "2001:db8::1"}}, dual[:1], errdefs.ErrInvalid},
-		"asked for twice":     {[]Mapping{{1, 1, "tcp", ""}, {1, 2, "tcp", "192.0.2.1"}}, dual, errdefs.ErrInvalid},
+		"host port 0":         {[]Mapping{{0, 1, "tcp", "", 0}}, dual, errdefs.ErrInvalid},
+		"host port 65536":     {[]Mapping{{65536, 1, "tcp", "", 0}}, dual, errdefs.ErrInvalid},
+		"container port -1":   {[]Mapping{{1, -1, "tcp", "", 0}}, dual, errdefs.ErrInvalid},
+		"protocol":            {[]Mapping{{1, 1, "icmp", "", 0}}, dual, errdefs.ErrInvalid},
+		"host IP":             {[]Mapping{{1, 1, "tcp", "x", 0}}, dual, errdefs.ErrInvalid},
+		"multicast":           {[]Mapping{{1, 1, "tcp", "224.0.0.1", 0}}, dual, errdefs.ErrInvalid},
+		"zone":                {[]Mapping{{1, 1, "tcp", "fe80::1%eth0", 0}}, dual, errdefs.ErrInvalid},
+		"loopback of IPv6":    {[]Mapping{{1, 1, "tcp", "::1", 0}}, dual, errdefs.ErrNotSupported},
+		"family that is lack": {[]Mapping{{1, 1, "tcp", "2001:db8::1", 0}}, dual[:1], errdefs.ErrInvalid},
+		"asked for twice":     {[]Mapping{{1, 1, "tcp", "", 0}, {1, 2, "tcp", "192.0.2.1", 0}}, dual, errdefs.ErrInvalid},
 		"too many":            {make([]Mapping, 20000), dual, errdefs.ErrInvalid},
+		"too long":            {[]Mapping{{1, 1, "tcp", "", 16385}}, dual, errdefs.ErrInvalid},
+		"too many by ranges":  {[]Mapping{{1, 1, "tcp", "", 16384}, {20000, 1, "tcp", "", 0}}, dual, errdefs.ErrInvalid},
+		"range below 0":       {[]Mapping{{1, 1, "tcp", "", -1}}, dual, errdefs.ErrInvalid},
+		"range off the end":   {[]Mapping{{65535, 1, "tcp", "", 2}}, dual, errdefs.ErrInvalid},
+		"range off the pod's": {[]Mapping{{1, 65535, "tcp", "", 2}}, dual, errdefs.ErrInvalid},
+		"ranges that overlap": {[]Mapping{{80, 80, "tcp", "", 10}, {89, 1, "tcp", "192.0.2.1", 0}}, dual, errdefs.ErrInvalid},
 	} {
 		if _, err := Plan(tc.mappings, tc.pod); !errors.Is(err, tc.kind) {
 			t.Errorf("%s: %v", name, err)
@@ -122,6 +130,13 @@ func TestListeners(t *testing.T) {
 		err := checkListeners(published(tc.protocol, tc.host))
 		if taken := errors.Is(err, errdefs.ErrExists); taken != tc.taken || err != nil && !taken {
 			t.Errorf("%s/%s: %v", tc.host, tc.protocol, err)
+		}
+		many := published(tc.protocol, tc.host)
+		for i := range uint16(2 * fewPorts) { // others, at ports where nobody listens
+			many = append(many, nft.Port{Protocol: tc.protocol, Host: netip.AddrPortFrom(many[0].Host.Addr(), 1+i), Pod: many[0].Pod})
+		}
+		if err := checkListeners(many); errors.Is(err, errdefs.ErrExists) != tc.taken || err != nil && !tc.taken {
+			t.Errorf("%s/%s among others: %v", tc.host, tc.protocol, err)
 		}
 	}
 }
