@@ -56,12 +56,12 @@ cross: ## build everything for arm64
 
 .PHONY: unit
 unit: ## unit and integration tests with -race
-	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev nft=nftables ip=iproute2
+	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev lib:/usr/share/containers/seccomp.json=golang-github-containers-common nft=nftables ip=iproute2
 	@$(GO) run ./test/suite unit
 
 .PHONY: test
 test: build images critest runtime-tools ## everything: check, end to end, crash, conformance, virtual machine
-	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev nft=nftables ip=iproute2 lib:/usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ipcmk=util-linux-extra apparmor_parser=apparmor podman=podman conmon=conmon containerd-shim-runc-v2=containerd qemu-system-x86_64=qemu-system-x86 xz=xz-utils
+	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev lib:/usr/share/containers/seccomp.json=golang-github-containers-common nft=nftables ip=iproute2 lib:/usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ipcmk=util-linux-extra apparmor_parser=apparmor podman=podman conmon=conmon containerd-shim-runc-v2=containerd qemu-system-x86_64=qemu-system-x86 xz=xz-utils
 	@$(GO) run ./test/suite
 
 .PHONY: e2e

@@ -306,24 +306,30 @@ func TestVerdictsAreLibseccomps(t *testing.T) {
 				testutil.Must(t, err)
 				var full specs.LinuxSeccomp
 				testutil.Must(t, json.Unmarshal(data, &full))
-				for n := range len(list) { // the native one, and one more at a time
-					p := full
-					p.Architectures = list[:n+1]
-					theirs, unknown, err := o.compile(machine, &p)
-					if err != nil && strings.Contains(err.Error(), "File exists") {
-						// Its rules for x86 meet in socketcall(2) when they differ in the first argument only.
-						t.Logf("libseccomp refuses the profile for %v", p.Architectures)
-						continue
-					}
-					testutil.Must(t, err)
-					known := without(&p, unknown)
-					calls, difference := compare(t, machine, known, interpreted(t, theirs), rand.New(rand.NewPCG(1, 2)))
-					if difference != "" {
-						t.Error(difference)
-					}
-					t.Logf("%d calls on %v; libseccomp does not know %v", calls, p.Architectures, unknown)
-				}
+				o.judge(t, machine, list, full)
 			})
 		}
+	}
+}
+
+// judge compares the verdicts for a profile on a machine.
+func (o oracle) judge(t *testing.T, machine string, list []specs.Arch, full specs.LinuxSeccomp) {
+	t.Helper()
+	for n := range len(list) { // the native one, and one more at a time
+		p := full
+		p.Architectures = list[:n+1]
+		theirs, unknown, err := o.compile(machine, &p)
+		if err != nil && strings.Contains(err.Error(), "File exists") {
+			// Its rules for x86 meet in socketcall(2) when they differ in the first argument only.
+			t.Logf("libseccomp refuses the profile for %v", p.Architectures)
+			continue
+		}
+		testutil.Must(t, err)
+		known := without(&p, unknown)
+		calls, difference := compare(t, machine, known, interpreted(t, theirs), rand.New(rand.NewPCG(1, 2)))
+		if difference != "" {
+			t.Error(difference)
+		}
+		t.Logf("%d calls on %v; libseccomp does not know %v", calls, p.Architectures, unknown)
 	}
 }
