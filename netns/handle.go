@@ -38,7 +38,17 @@ func Open(path string) (h *Handle, err error) {
 }
 
 // Current opens the network namespace of the calling process.
-func Current() (*Handle, error) { return Open("/proc/thread-self/ns/net") }
+func Current() (*Handle, error) {
+	f, err := Own()
+	if err != nil {
+		return nil, err
+	}
+	h := &Handle{file: f}
+	if err := h.openSocket(); err != nil {
+		return nil, closeAfter(err, f)
+	}
+	return h, nil
+}
 
 func openNamespace(path string) (_ *os.File, err error) {
 	// O_NONBLOCK: a FIFO at the path must not make us wait for a writer.
@@ -87,14 +97,16 @@ func (h *Handle) File() *os.File { return h.file }
 
 // IsOwn tells whether it is the network namespace that the calling process itself is in.
 func (h *Handle) IsOwn() (bool, error) {
-	var a, b unix.Stat_t
-	if err := unix.Fstat(int(h.file.Fd()), &a); err != nil {
+	own, err := Own()
+	if err != nil {
+		return false, err
+	}
+	a, errA := h.file.Stat()
+	b, errB := own.Stat()
+	if err := closeAfter(errors.Join(errA, errB), own); err != nil {
 		return false, fmt.Errorf("compare namespaces: %w", err)
 	}
-	if err := unix.Stat("/proc/thread-self/ns/net", &b); err != nil {
-		return false, fmt.Errorf("compare namespaces: %w", err)
-	}
-	return a.Dev == b.Dev && a.Ino == b.Ino, nil
+	return os.SameFile(a, b), nil
 }
 
 // Inode returns the number of the namespace's inode, which no other namespace has as long as this one exists.
@@ -130,10 +142,10 @@ func (h *Handle) Do(f func() error) error {
 }
 
 func (h *Handle) doInThread(f func() error) (err error) {
-	home, err := os.Open("/proc/thread-self/ns/net")
+	home, err := Own()
 	if err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("open own network namespace: %w", err)
+		return err
 	}
 	defer home.Close()
 	if err := unix.Setns(int(h.file.Fd()), unix.CLONE_NEWNET); err != nil {

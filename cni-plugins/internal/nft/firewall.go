@@ -3,7 +3,6 @@ package nft
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"syscall"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/netns"
 )
 
 // Firewall is a connection to the table. It is not for concurrent use.
@@ -203,7 +203,7 @@ func (f *Firewall) delete(list []element) error {
 
 // locked calls f while no other process changes the table.
 func locked(f func() error) (err error) {
-	lock, err := os.Open("/proc/thread-self/ns/net")
+	lock, err := netns.Own()
 	if err != nil {
 		return fmt.Errorf("lock nft table %s: %w", tableName, err)
 	}
