@@ -3,9 +3,11 @@ package oci
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/runtime/cgroup"
+	"github.com/berth-runtime/berth/runtime/resctrl"
 )
 
 // Pause freezes every process of a running or created container.
@@ -51,17 +53,37 @@ func (r *Runtime) PIDs(id string) (pids []int, err error) {
 	return pids, err
 }
 
-// Stats returns the counters of the container's control group.
-func (r *Runtime) Stats(id string) (stats cgroup.Details, err error) {
+// Stats are the counters of a container.
+type Stats struct {
+	Group cgroup.Details
+	Share *resctrl.Stats // nil without linux.intelRdt
+}
+
+// Stats returns the counters of a container.
+func (r *Runtime) Stats(id string) (stats Stats, err error) {
 	c, err := r.load(id)
 	if err != nil {
 		return stats, err
 	}
 	err = c.withGroup(func(g *cgroup.Group) error {
-		stats, err = g.Details()
+		stats.Group, err = g.Details()
 		return err
 	})
-	return stats, err
+	if err != nil {
+		return stats, err
+	}
+	spec, err := c.spec()
+	if err != nil {
+		return stats, err
+	}
+	share, err := r.share(id, spec)
+	if err != nil {
+		return stats, err
+	}
+	if stats.Share, err = share.Stats(); err != nil {
+		return stats, fmt.Errorf("linux.intelRdt: %w", err)
+	}
+	return stats, nil
 }
 
 // WatchOOM calls notify each time that the container has run out of memory, until its control group is gone

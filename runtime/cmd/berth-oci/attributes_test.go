@@ -27,6 +27,7 @@ func TestIntelRdt(t *testing.T) {
 	for name, content := range map[string]string{"schemata": "    L3:0=f;1=f\n", "tasks": ""} {
 		testutil.Must(t, os.WriteFile(filepath.Join(gold, name), []byte(content), 0o644))
 	}
+	testutil.Must(t, os.WriteFile(filepath.Join(gold, "..", "schemata"), []byte("    MB:0=100\n"), 0o644))
 	joined := func(who string) {
 		t.Helper()
 		data, err := os.ReadFile(filepath.Join(gold, "tasks"))
@@ -68,6 +69,12 @@ func TestIntelRdt(t *testing.T) {
 		t.Errorf("update with a bad limit: %v", err)
 	}
 	schemata("L3:0=00000003;1=1\n")
+	stats, err := r.Stats("c")
+	testutil.Must(t, err)
+	if s := stats.Share; s == nil || strings.Join(s.Machine, " ") != "MB:0=100" || strings.Join(s.Own, " ") != "L3:0=00000003;1=1" {
+		t.Errorf("statistics %+v", s)
+	}
+	p.fails(1, "linux.intelRdt: no resctrl", "events", "--stats", "c")
 	p.fails(1, "linux.intelRdt.memBwSchema: ", "update", "--mem-bw-schema", "L3:0=1", "c")
 	p.fails(1, "linux.intelRdt: no resctrl", "update", "--l3-cache-schema", "L3:0=1", "c")
 	testutil.Must(t, r.Delete(t.Context(), "c", true))

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/berth-runtime/berth/runtime/cgroup"
+	"github.com/berth-runtime/berth/runtime/oci"
 )
 
 // stats are the counters in runc's form, which cAdvisor and others read. Times are in nanoseconds, sizes in bytes.
@@ -14,6 +15,7 @@ type stats struct {
 	Pids    pidsStats            `json:"pids"`
 	Blkio   blkioStats           `json:"blkio"`
 	Hugetlb map[string]hugeStats `json:"hugetlb"`
+	RDT     rdtStats             `json:"intel_rdt"`
 }
 
 type cpuStats struct {
@@ -96,8 +98,10 @@ type hugeStats struct {
 	Failcnt uint64 `json:"failcnt"`
 }
 
-func newStats(d cgroup.Details) stats {
+func newStats(s oci.Stats) stats {
+	d := s.Group
 	out := stats{
+		RDT: newRDT(s.Share),
 		CPU: newCPU(d), Memory: newMemory(d), Hugetlb: map[string]hugeStats{},
 		CPUSet: cpusetStats{numbers(d.CPUSet.CPUs), numbers(d.CPUSet.Mems)},
 	}
