@@ -53,7 +53,7 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := apply(p, host, r.NS, fw, undo); err != nil {
+	if err := apply(r, p, host, fw, undo); err != nil {
 		return nil, err
 	}
 	undo.Release()

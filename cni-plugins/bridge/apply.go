@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
+	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
 	"github.com/berth-runtime/berth/cni-plugins/internal/sysctl"
 	"github.com/berth-runtime/berth/internal/cleanup"
@@ -15,7 +16,7 @@ import (
 
 // apply carries a plan out, registers how to undo it, and completes the result. The firewall comes first: it is what most
 // likely refuses, and the cheapest to undo.
-func apply(p plan, host, container *netns.Handle, fw *nft.Firewall, undo *cleanup.Stack) error {
+func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo *cleanup.Stack) error {
 	h := host.Netlink()
 	if err := forward(p); err != nil {
 		return err
@@ -24,22 +25,24 @@ func apply(p plan, host, container *netns.Handle, fw *nft.Firewall, undo *cleanu
 	if err != nil {
 		return err
 	}
-	undo.Add(func() error { return ports.Withdraw(fw, p.Firewall.Owner) })
-	if err := ports.Publish(fw, p.Firewall); err != nil {
+	undo.Add(func() error { return ports.Withdraw(fw, p.Chooser, p.Firewall.Owner) })
+	published, err := ports.Publish(fw, p.Chooser, p.Firewall)
+	if err != nil {
 		return err
 	}
-	hostEnd, end, err := link.AddVeth(h, container, br, p.Veth)
+	ports.Tell(r, p.Firewall.Ports, published)
+	hostEnd, end, err := link.AddVeth(h, r.NS, br, p.Veth)
 	if err != nil {
 		return err
 	}
 	undo.Add(func() error { return link.Remove(h, p.Veth.Host) })
-	if err := configure(p, container, end); err != nil {
+	if err := configure(p, r.NS, end); err != nil {
 		return err
 	}
 	if err := link.SetLimit(h, hostEnd, p.Ingress); err != nil {
 		return err
 	}
-	if err := link.SetLimit(container.Netlink(), end, p.Egress); err != nil {
+	if err := link.SetLimit(r.NS.Netlink(), end, p.Egress); err != nil {
 		return err
 	}
 	fillResult(p, br, hostEnd, end)

@@ -58,13 +58,15 @@ func checkFirewall(p plan, repair bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, fw.Close()) }()
-	if repair {
+	if p.Firewall.Ports, err = p.Chooser.Recall(p.Firewall.Owner, p.Firewall.Ports); err == nil && repair {
 		fw.Distrust()
-		if err := ports.Publish(fw, p.Firewall); err != nil {
+		if _, err := ports.Publish(fw, p.Chooser, p.Firewall); err != nil {
 			return err
 		}
 	}
-	err = fw.Check(p.Firewall)
+	if err == nil {
+		err = fw.Check(p.Firewall)
+	}
 	if isMissing(err) {
 		return plugin.Mismatch("%w", err)
 	}

@@ -32,6 +32,7 @@ type config struct {
 	VLANs            link.VLANs
 	MAC              net.HardwareAddr // nil = derived from the address
 	Ports            []ports.Mapping
+	Chooser          ports.Chooser
 	Ingress, Egress  link.Limit // towards and from the container
 	DNS              types.DNS  // empty = what the ipam plugin says
 	HasIPAM          bool
@@ -58,6 +59,8 @@ type wireConfig struct {
 	Isolation                 string      `json:"isolation"`
 	Internal                  bool        `json:"internal"`
 	DNS                       types.DNS   `json:"dns"`
+	AutoHostPorts             string      `json:"autoHostPorts"`
+	DataDir                   string      `json:"dataDir"`
 	Args                      struct {
 		CNI struct {
 			MAC string `json:"mac"`
@@ -102,7 +105,7 @@ const (
 
 // parseConfig decodes and checks a configuration. It is pure. Keys whose meaning it knows and does not implement are refused.
 func parseConfig(c plugin.Config, args map[string]string) (config, error) {
-	w := wireConfig{Bridge: defaultBridge, PreserveDefaultVlan: true}
+	w := wireConfig{Bridge: defaultBridge, PreserveDefaultVlan: true, DataDir: plugin.DataDir}
 	if err := json.Unmarshal(c.Raw, &w); err != nil {
 		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the bridge configuration: %w", err))
 	}
@@ -127,6 +130,9 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 	}
 	var err error
 	if conf.VLANs.Trunk, err = parseTrunk(w.VlanTrunk, w.Vlan); err != nil {
+		return config{}, err
+	}
+	if conf.Chooser, err = ports.ParseChooser(w.AutoHostPorts, w.DataDir); err != nil {
 		return config{}, err
 	}
 	if conf.MAC, err = parseMAC(args["MAC"], w.Args.CNI.MAC, w.RuntimeConfig.MAC); err != nil {

@@ -22,7 +22,10 @@ func del(r *plugin.Request) error {
 	if err != nil {
 		return errors.Join(err, host.Close())
 	}
-	withdrawErr := ports.Withdraw(fw, firewallOwner(r))
+	chooser, withdrawErr := ports.ChooserOf(r.Config.Raw)
+	if withdrawErr == nil {
+		withdrawErr = ports.Withdraw(fw, chooser, firewallOwner(r))
+	}
 	linkErr := link.Condemn(host.Netlink(), r.NS, link.HostName(r.Config.Name, r.ContainerID, r.IfName), r.IfName)
 	var ipamErr error
 	if linkErr == nil && r.Config.IPAMType != "" {

@@ -42,7 +42,7 @@ func gc(r *plugin.Request) (err error) {
 	}
 	gateway := link.GatewayName(conf.Bridge, conf.VLANs.Tag)
 	idle := func(name string) bool { return name == gateway && link.IsIdleBridge(h, conf.Bridge) }
-	errs = append(errs, ports.Collect(fw, r.Config.Name, r.Config.Valid, idle))
+	errs = append(errs, ports.Collect(fw, conf.Chooser, r.Config.Name, r.Config.Valid, idle))
 	if conf.HasIPAM {
 		delegate, err := ipam.Open(r)
 		if err == nil {

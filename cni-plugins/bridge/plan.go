@@ -27,6 +27,7 @@ type plan struct {
 	Forward4, Forward6 bool
 	Ingress, Egress    link.Limit
 	Firewall           nft.Attachment
+	Chooser            ports.Chooser `json:"-"`
 	Result             *current.Result
 }
 
@@ -43,7 +44,7 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 			Hairpin:  c.Hairpin || len(c.Ports) > 0, // a pod may use its own published port
 			Isolated: c.Isolated, VLANs: c.VLANs, CheckMAC: c.CheckMAC,
 		},
-		DAD: c.DAD, Up: !c.NoInterface, Ingress: c.Ingress, Egress: c.Egress,
+		DAD: c.DAD, Up: !c.NoInterface, Ingress: c.Ingress, Egress: c.Egress, Chooser: c.Chooser,
 		Firewall: nft.Attachment{Owner: firewallOwner(r), Link: link.GatewayName(c.Bridge, c.VLANs.Tag), Isolated: !c.Open, Internal: c.Internal, Private: c.Isolated},
 		Result:   &current.Result{Interfaces: []*current.Interface{{Name: c.Bridge}, {}, {Name: r.IfName, Sandbox: r.Netns}}},
 	}
@@ -185,7 +186,7 @@ func (p *plan) addFirewall(c config) error {
 		}
 	}
 	var err error
-	p.Firewall.Ports, err = ports.Plan(c.Ports, addrs)
+	p.Firewall.Ports, err = ports.Plan(c.Ports, addrs, c.Chooser.First != 0)
 	return err
 }
 

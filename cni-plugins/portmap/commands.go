@@ -16,7 +16,7 @@ import (
 
 // add is ADD. The result is that of the plugin before.
 func add(r *plugin.Request) (result *current.Result, err error) {
-	a, err := prepare(r)
+	c, a, err := prepare(r)
 	if err != nil {
 		return nil, err
 	}
@@ -26,10 +26,12 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 	err = nft.With(func(fw *nft.Firewall) (err error) {
 		cu := cleanup.Make(&err)
 		defer cu.Clean()
-		cu.Add(func() error { return ports.Withdraw(fw, a.Owner) })
-		if err := ports.Publish(fw, a); err != nil {
+		cu.Add(func() error { return ports.Withdraw(fw, c.Chooser, a.Owner) })
+		published, err := ports.Publish(fw, c.Chooser, a)
+		if err != nil {
 			return err
 		}
+		ports.Tell(r, a.Ports, published)
 		cu.Release()
 		return nil
 	})
@@ -37,48 +39,60 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 }
 
 // prepare parses, plans and looks up the link towards the container.
-func prepare(r *plugin.Request) (nft.Attachment, error) {
+func prepare(r *plugin.Request) (config, nft.Attachment, error) {
 	c, err := parseConfig(r.Config.Raw)
 	if err != nil {
-		return nft.Attachment{}, err
+		return config{}, nft.Attachment{}, err
 	}
 	if r.Config.Prev == nil {
-		return nft.Attachment{}, errdefs.Invalid("portmap must stand after another plugin in the chain: there is no prevResult")
+		return config{}, nft.Attachment{}, errdefs.Invalid("portmap must stand after another plugin in the chain: there is no prevResult")
 	}
 	if len(c.Mappings) == 0 {
-		return nft.Attachment{}, nil
+		return c, nft.Attachment{}, nil
 	}
 	a, err := buildPlan(c, r)
 	if err != nil {
-		return nft.Attachment{}, err
+		return config{}, nft.Attachment{}, err
 	}
 	host, err := netns.Current()
 	if err != nil {
-		return nft.Attachment{}, err
+		return config{}, nft.Attachment{}, err
 	}
 	a.Link, err = link.Towards(host.Netlink(), a.Ports[0].Pod.Addr())
-	return a, errors.Join(err, host.Close())
+	return c, a, errors.Join(err, host.Close())
 }
 
-// del is DEL. It needs nothing but the names of the attachment.
+// del is DEL. It needs nothing but the names of the attachment, and the folder of records.
 func del(r *plugin.Request) error {
-	return nft.With(func(fw *nft.Firewall) error { return ports.Withdraw(fw, firewallOwner(r)) })
+	c, err := ports.ChooserOf(r.Config.Raw)
+	if err != nil {
+		return err
+	}
+	return nft.With(func(fw *nft.Firewall) error { return ports.Withdraw(fw, c, firewallOwner(r)) })
 }
 
 func check(r *plugin.Request) error {
-	a, err := prepare(r)
+	c, a, err := prepare(r)
 	if err != nil || len(a.Ports) == 0 {
 		return err
+	}
+	if a.Ports, err = c.Chooser.Recall(a.Owner, a.Ports); err != nil {
+		return mismatch(err)
 	}
 	err = nft.With(func(fw *nft.Firewall) error {
 		if r.Repair {
 			fw.Distrust()
-			if err := ports.Publish(fw, a); err != nil {
+			if _, err := ports.Publish(fw, c.Chooser, a); err != nil {
 				return err
 			}
 		}
 		return fw.Check(a)
 	})
+	return mismatch(err)
+}
+
+// mismatch is CHECK's error for what is missing.
+func mismatch(err error) error {
 	if errors.Is(err, errdefs.ErrNotFound) {
 		return plugin.Mismatch("%w", err)
 	}
@@ -87,8 +101,12 @@ func check(r *plugin.Request) error {
 
 // gc is GC. Links are the business of the plugins that made them; those that are gone are forgotten.
 func gc(r *plugin.Request) error {
+	c, err := ports.ChooserOf(r.Config.Raw)
+	if err != nil {
+		return err
+	}
 	never := func(string) bool { return false }
-	return nft.With(func(fw *nft.Firewall) error { return ports.Collect(fw, r.Config.Name, r.Config.Valid, never) })
+	return nft.With(func(fw *nft.Firewall) error { return ports.Collect(fw, c, r.Config.Name, r.Config.Valid, never) })
 }
 
 // status is STATUS: can the configuration be used, and the firewall be read?

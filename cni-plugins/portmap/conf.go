@@ -17,6 +17,7 @@ type config struct {
 	SNAT, MasqAll bool
 	When4, When6  []nft.Match // what is taken to published ports; nil = all
 	Mappings      []ports.Mapping
+	Chooser       ports.Chooser
 }
 
 type wireConfig struct {
@@ -27,6 +28,8 @@ type wireConfig struct {
 	ConditionsV6         []string `json:"conditionsV6"`
 	MarkMasqBit          *int     `json:"markMasqBit"`
 	ExternalSetMarkChain *string  `json:"externalSetMarkChain"`
+	AutoHostPorts        string   `json:"autoHostPorts"`
+	DataDir              string   `json:"dataDir"`
 	RuntimeConfig        struct {
 		PortMappings []ports.Mapping `json:"portMappings"`
 	} `json:"runtimeConfig"`
@@ -34,7 +37,7 @@ type wireConfig struct {
 
 // parseConfig decodes and checks a configuration. It is pure.
 func parseConfig(data []byte) (config, error) {
-	var w wireConfig
+	w := wireConfig{DataDir: plugin.DataDir}
 	if err := json.Unmarshal(data, &w); err != nil {
 		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the portmap configuration: %w", err))
 	}
@@ -52,7 +55,10 @@ func parseConfig(data []byte) (config, error) {
 	if c.When4, err = ports.ParseConditions("conditionsV4", w.ConditionsV4, true); err != nil {
 		return config{}, err
 	}
-	c.When6, err = ports.ParseConditions("conditionsV6", w.ConditionsV6, false)
+	if c.When6, err = ports.ParseConditions("conditionsV6", w.ConditionsV6, false); err != nil {
+		return config{}, err
+	}
+	c.Chooser, err = ports.ParseChooser(w.AutoHostPorts, w.DataDir)
 	return c, err
 }
 
@@ -63,7 +69,7 @@ func buildPlan(c config, r *plugin.Request) (nft.Attachment, error) {
 	if len(addrs) == 0 {
 		return nft.Attachment{}, errdefs.Invalid("prevResult has no address of interface %s; put portmap after the plugin that makes it", r.IfName)
 	}
-	plan, err := ports.Plan(c.Mappings, addrs)
+	plan, err := ports.Plan(c.Mappings, addrs, c.Chooser.First != 0)
 	if err != nil {
 		return nft.Attachment{}, err
 	}

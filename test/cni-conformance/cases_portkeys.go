@@ -51,6 +51,46 @@ func portRange(e *env) error {
 	return errors.Join(e.del("portmap", c, portmapConf(runtime, nil)), refused(e.host, "tcp", "127.0.0.1:20000"), refused(e.host, "udp", "127.0.0.1:21999"))
 }
 
+// autoPorts leaves the host's port open. Where it went is found by asking; people read it on stderr.
+func autoPorts(e *env) error {
+	keys := object{"autoHostPorts": "40000-40002", "dataDir": e.dir + "/state"}
+	answering := func() (ports []int) {
+		for p := 40000; p <= 40002; p++ {
+			if refused(e.host, "tcp", hostPort("127.0.0.1", p)) != nil {
+				ports = append(ports, p)
+			}
+		}
+		return ports
+	}
+	if err := e.serve(e.host, 40001); err != nil {
+		return err
+	}
+	if err := e.publishedWith("c1", e.dual(), both(0, 80, ""), keys); err != nil {
+		return err
+	}
+	bridge := with(with(e.bridge(), keys), object{"runtimeConfig": both(0, 80, "")})
+	c, _, raw, err := e.attached("c2", bridge)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(e.serve(c.ns, 80), e.check("bridge", c, bridge, raw)); err != nil {
+		return err
+	}
+	if got := answering(); len(got) != 3 {
+		return fmt.Errorf("of 40000 to 40002 only %v answer", got)
+	}
+	if wrong := wantCode(e.publishedWith("c3", e.dual(), both(0, 80, ""), keys), 11); wrong != nil {
+		return fmt.Errorf("no port is left: %w", wrong)
+	}
+	if err := e.del("bridge", c, bridge); err != nil {
+		return err
+	}
+	if got := answering(); len(got) != 2 {
+		return fmt.Errorf("after a DEL %v answer", got)
+	}
+	return nil
+}
+
 func masqAll(e *env) error {
 	outside, err := e.outside()
 	if err != nil {

@@ -33,6 +33,7 @@ func portCases() []testCase {
 		{"portmap/CHECK finds a lost rule", portCheck},
 		{"portmap/GC closes ports of what is not valid", portGC},
 		{"portmap/range: many ports in one mapping", portRange},
+		{"portmap/hostPort 0 and autoHostPorts: a free port", autoPorts},
 		{"portmap/masqAll hides who asks", masqAll},
 		{"portmap/conditions say who is let to a port, and at which address", conditions},
 		{"portmap/conditions that can't be met, and those not understood, are errors", badConditions},

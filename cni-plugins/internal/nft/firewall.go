@@ -145,6 +145,21 @@ func (now *content) lacks(parts []part, needed []element, o Owner) error {
 	return nil
 }
 
+// Taken are the ports that others than an owner have published.
+func (f *Firewall) Taken(except Owner) (Taken, error) {
+	now, err := f.read(true)
+	if err != nil {
+		return nil, err
+	}
+	taken := Taken{}
+	for _, e := range now.elements {
+		if p, ok := e.port(); ok && e.owner != except.shortened() {
+			taken.Add(p)
+		}
+	}
+	return taken, nil
+}
+
 // Probe returns an error if the kernel's nftables can't be used.
 func (f *Firewall) Probe() error {
 	_, err := f.read(false)

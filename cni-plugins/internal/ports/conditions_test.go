@@ -69,7 +69,7 @@ func TestConditionsRefuse(t *testing.T) {
 }
 
 func TestRestrict(t *testing.T) {
-	plan, err := Plan([]Mapping{{80, 8080, "tcp", "192.0.2.1", 0}, {81, 8081, "tcp", "", 0}}, dual)
+	plan, err := Plan([]Mapping{{80, 8080, "tcp", "192.0.2.1", 0}, {81, 8081, "tcp", "", 0}}, dual, false)
 	if err != nil {
 		t.Fatal(err)
 	}

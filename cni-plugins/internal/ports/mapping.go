@@ -23,15 +23,15 @@ type Mapping struct {
 const portsMax = 16384 // of one pod and address family
 
 // Plan turns mappings into ports for the pod's addresses, of which the first of each family is published. A mapping without a
-// host IP counts for both families, as far as the pod has them.
-func Plan(mappings []Mapping, pod []netip.Addr) ([]nft.Port, error) {
+// host IP counts for both families, as far as the pod has them. Where choice is given, a host port of 0 stays one that is to be chosen.
+func Plan(mappings []Mapping, pod []netip.Addr, choice bool) ([]nft.Port, error) {
 	if err := checkNumber(mappings); err != nil {
 		return nil, err
 	}
 	var plan []nft.Port
 	seen := map[nft.Port]bool{}
 	for _, m := range mappings {
-		ports, err := planOne(m, pod)
+		ports, err := planOne(m, pod, choice)
 		if err != nil {
 			return nil, err
 		}
@@ -58,14 +58,18 @@ func checkNumber(mappings []Mapping) error {
 	return nil
 }
 
-func planOne(m Mapping, pod []netip.Addr) ([]nft.Port, error) {
+func planOne(m Mapping, pod []netip.Addr, choice bool) ([]nft.Port, error) {
 	protocol, err := parseProtocol(m.Protocol)
 	if err != nil {
 		return nil, err
 	}
 	count := max(m.Range, 1)
-	if !portNumbers(m.HostPort, count) || !portNumbers(m.ContainerPort, count) {
-		return nil, errdefs.Invalid("portMappings: hostPort %d and containerPort %d, and all %d ports from there on, must be from 1 to 65535", m.HostPort, m.ContainerPort, count)
+	chosen := choice && m.HostPort == 0
+	if chosen && count > 1 {
+		return nil, errdefs.Invalid("portMappings: hostPort 0 and range exclude each other: a port at a time can be chosen")
+	}
+	if !chosen && !portNumbers(m.HostPort, count) || !portNumbers(m.ContainerPort, count) {
+		return nil, errdefs.Invalid("portMappings: hostPort %d and containerPort %d, and all %d ports from there on, must be from 1 to 65535 (hostPort 0 needs autoHostPorts in the configuration)", m.HostPort, m.ContainerPort, count)
 	}
 	host, err := parseHostIP(m.HostIP)
 	if err != nil {
@@ -133,6 +137,9 @@ func parseHostIP(text string) (netip.Addr, error) {
 func checkUnique(plan []nft.Port) error {
 	taken := nft.Taken{}
 	for _, p := range plan {
+		if open(p) {
+			continue
+		}
 		if other, ok := taken.Find(p); ok {
 			return errdefs.Invalid("portMappings: host port %s is asked for twice, for %s and %s", p, other.Pod, p.Pod)
 		}

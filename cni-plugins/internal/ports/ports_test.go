@@ -34,7 +34,7 @@ func TestPlan(t *testing.T) {
 		"listed twice":     {[]Mapping{{80, 8080, "tcp", "", 0}, {80, 8080, "tcp", "", 0}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080"},
 		"one to two ports": {[]Mapping{{80, 8080, "tcp", "", 0}, {81, 8080, "tcp", "", 0}}, dual[:1], "0.0.0.0:80/tcp>10.0.0.2:8080 0.0.0.0:81/tcp>10.0.0.2:8080"},
 	} {
-		plan, err := Plan(tc.mappings, tc.pod)
+		plan, err := Plan(tc.mappings, tc.pod, false)
 		var got []string
 		for _, p := range plan {
 			got = append(got, fmt.Sprintf("%s>%s", p, p.Pod))
@@ -69,8 +69,20 @@ func TestPlanRefuses(t *testing.T) {
 		"range off the pod's": {[]Mapping{{1, 65535, "tcp", "", 2}}, dual, errdefs.ErrInvalid},
 		"ranges that overlap": {[]Mapping{{80, 80, "tcp", "", 10}, {89, 1, "tcp", "192.0.2.1", 0}}, dual, errdefs.ErrInvalid},
 	} {
-		if _, err := Plan(tc.mappings, tc.pod); !errors.Is(err, tc.kind) {
+		if _, err := Plan(tc.mappings, tc.pod, false); !errors.Is(err, tc.kind) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOpenPorts(t *testing.T) {
+	plan, err := Plan([]Mapping{{0, 80, "tcp", "", 0}, {0, 80, "tcp", "127.0.0.1", 1}}, dual, true)
+	if got := fmt.Sprint(plan); err != nil || got != "[0.0.0.0:0/tcp [::]:0/tcp 127.0.0.1:0/tcp]" {
+		t.Errorf("%s, %v", got, err)
+	}
+	for _, m := range []Mapping{{0, 80, "tcp", "", 2}, {-1, 80, "tcp", "", 0}, {0, 0, "tcp", "", 0}} {
+		if _, err := Plan([]Mapping{m}, dual, true); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("%v: %v", m, err)
 		}
 	}
 }
