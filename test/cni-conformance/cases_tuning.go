@@ -21,17 +21,32 @@ func (e *env) tuning() object {
 func tuningCases() []testCase {
 	return []testCase{
 		{"tuning/sets what it should, and says so in the result", tuned},
-		{"tuning/DEL puts link settings back", untuned},
-		{"tuning/a failed ADD changes nothing", tuneFails},
+		{"tuning/DEL puts link settings back", behindBridge(untuned)},
+		{"tuning/a failed ADD changes nothing", behindBridge(tuneFails)},
 		{"tuning/mac by CNI_ARGS, capability, args", tuneMAC},
 		{"tuning/args change sysctls, mtu", tuneArgs},
-		{"tuning/settings of the node are refused", tuneNode},
+		{"tuning/settings of the node are refused", behindBridge(tuneNode)},
 		{"tuning/a sysctl given twice is refused", tuneTwice},
-		{"tuning/the allow list of the node", tuneAllowList},
+		{"tuning/the allow list of the node", behindBridge(tuneAllowList)},
 		{"tuning/CHECK finds a changed setting", tuneCheck},
-		{"tuning/bad values are code 7", tuneBad},
+		{"tuning/bad values are code 7", behindBridge(tuneBad)},
 		{"tuning/GC forgets what is not valid", tuneGC},
 		{"tuning/DEL of a lost container's successor changes nothing", tuneSuccessor},
+	}
+}
+
+// behindBridge is a case that begins with a container that the bridge plugin has attached; tune is ADD after that, with changes of the
+// configuration.
+func behindBridge(ask func(e *env, c *container, tune func(change object) error) error) func(*env) error {
+	return func(e *env) error {
+		c, _, raw, err := e.attached("c1", e.bridge())
+		if err != nil {
+			return err
+		}
+		return ask(e, c, func(change object) error {
+			_, _, err := e.add("tuning", c, with(with(e.tuning(), change), object{"prevResult": raw}))
+			return err
+		})
 	}
 }
 
@@ -83,27 +98,20 @@ func tuned(e *env) error {
 	return nil
 }
 
-func untuned(e *env) error {
-	c, _, raw, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
+func untuned(e *env, c *container, tune func(object) error) error {
 	before, err := settings(c)
 	if err != nil {
 		return err
 	}
-	conf := with(e.tuning(), object{"sysctl": nil}) // the CNI project's plugin leaves sysctls as they are
-	if _, _, err := e.add("tuning", c, with(conf, object{"prevResult": raw})); err != nil {
+	links := object{"sysctl": nil} // the CNI project's plugin leaves sysctls as they are
+	if err := tune(links); err != nil {
 		return err
 	}
+	conf := with(e.tuning(), links)
 	return errors.Join(e.del("tuning", c, conf), wantSettings(c, before), e.del("tuning", c, conf), wantSettings(c, before))
 }
 
-func tuneFails(e *env) error {
-	c, _, raw, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
+func tuneFails(e *env, c *container, tune func(object) error) error {
 	before, err := settings(c)
 	if err != nil {
 		return err
@@ -112,7 +120,7 @@ func tuneFails(e *env) error {
 		{"mtu": 1 << 20},
 		{"sysctl": object{"net.ipv4.conf.IFNAME.forwarding": "1", "net.core.somaxconn": "x"}},
 	} {
-		if _, _, err := e.add("tuning", c, with(with(e.tuning(), wrong), object{"prevResult": raw})); err == nil {
+		if tune(wrong) == nil {
 			return fmt.Errorf("%v is accepted", wrong)
 		}
 		if err := wantSettings(c, before); err != nil {
@@ -155,15 +163,10 @@ func tuneArgs(e *env) error {
 	return wantSettings(c, "0a:00:00:00:00:01 1200 false true 77 [1 98]")
 }
 
-func tuneNode(e *env) error {
-	c, _, raw, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
+func tuneNode(_ *env, _ *container, tune func(object) error) error {
 	var errs []error
 	for _, key := range []string{"kernel.msgmax", "net.ipv4.tcp_mem", "net/../kernel/msgmax", "vm.swappiness"} {
-		_, _, err := e.add("tuning", c, with(e.tuning(), object{"prevResult": raw, "sysctl": object{key: "8192"}}))
-		if err == nil {
+		if tune(object{"sysctl": object{key: "8192"}}) == nil {
 			errs = append(errs, fmt.Errorf("%s is accepted", key))
 		}
 	}
@@ -184,25 +187,20 @@ func tuneTwice(e *env) error {
 }
 
 // tuneAllowList hides /etc of the suite's mount namespace behind one that has the list.
-func tuneAllowList(e *env) error {
-	c, _, raw, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
+func tuneAllowList(e *env, _ *container, tune func(object) error) error {
 	if err := syscall.Mount("tmpfs", "/etc", "tmpfs", 0, ""); err != nil {
 		return err
 	}
 	e.cu.Add(func() error { return syscall.Unmount("/etc", syscall.MNT_DETACH) })
 	const path = "/etc/cni/tuning/allowlist.conf"
-	err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("^net\\.ipv4\\.conf\\.\n\n"), 0o600))
+	err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("^net\\.ipv4\\.conf\\.\n\n"), 0o600))
 	if err != nil {
 		return err
 	}
-	allowed := object{"prevResult": raw, "sysctl": object{"net.ipv4.conf.IFNAME.forwarding": "1"}}
-	if _, _, err := e.add("tuning", c, with(e.tuning(), allowed)); err != nil {
+	if err := tune(object{"sysctl": object{"net.ipv4.conf.IFNAME.forwarding": "1"}}); err != nil {
 		return err
 	}
-	if _, _, err := e.add("tuning", c, with(e.tuning(), object{"prevResult": raw})); err == nil {
+	if tune(nil) == nil {
 		return errors.New("a sysctl that is not in the list is accepted")
 	}
 	return nil
@@ -239,11 +237,7 @@ func tuneCheck(e *env) error {
 	return errors.Join(errs...)
 }
 
-func tuneBad(e *env) error {
-	c, _, raw, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
+func tuneBad(_ *env, _ *container, tune func(object) error) error {
 	var errs []error
 	for _, wrong := range []object{
 		{"mac": "x"},
@@ -254,9 +248,8 @@ func tuneBad(e *env) error {
 		{"sysctl": object{"net.core.no_such_setting": "1"}},
 		{"dataDir": "relative"},
 	} {
-		_, _, err := e.add("tuning", c, with(with(e.tuning(), wrong), object{"prevResult": raw}))
-		if wrong2 := wantCode(err, 7); wrong2 != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", wrong, wrong2))
+		if err := wantCode(tune(wrong), 7); err != nil {
+			errs = append(errs, fmt.Errorf("%v: %w", wrong, err))
 		}
 	}
 	return errors.Join(errs...)

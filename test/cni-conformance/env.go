@@ -46,7 +46,7 @@ func (c testCase) run(plugins string) (err error) {
 }
 
 func allCases() []testCase {
-	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), crashCases(), stormCases(), chainCases(),
+	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), reachCases(), crashCases(), stormCases(), chainCases(),
 		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases(), firewallCases(), nameCases())
 }
 

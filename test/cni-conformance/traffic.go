@@ -36,15 +36,7 @@ func (e *env) serve(h *netns.Handle, port uint16) error {
 		return err
 	}
 	e.cu.Add(u.Close)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			answer(c)
-		}
-	}()
+	go answerAll(l)
 	go func() {
 		buf := make([]byte, 64)
 		for {
@@ -56,6 +48,16 @@ func (e *env) serve(h *netns.Handle, port uint16) error {
 		}
 	}()
 	return nil
+}
+
+func answerAll(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		answer(c)
+	}
 }
 
 // answer tells who asks, and waits for the end of the question: a close with something unread resets the connection, and the reset may
@@ -77,7 +79,7 @@ func ask(from *netns.Handle, network, target string) (netip.Addr, error) {
 
 func askIn(from *netns.Handle, network, target string, wait time.Duration) (seen netip.Addr, err error) {
 	err = from.Do(func() error {
-		c, err := net.DialTimeout(network, target, wait)
+		c, err := dial(network, target, wait)
 		if err != nil {
 			return err
 		}
@@ -90,6 +92,13 @@ func askIn(from *netns.Handle, network, target string, wait time.Duration) (seen
 		return err
 	})
 	return seen, err
+}
+
+func dial(network, target string, wait time.Duration) (net.Conn, error) {
+	if network == "sctp" {
+		return dialSCTP(target, wait)
+	}
+	return net.DialTimeout(network, target, wait)
 }
 
 func converse(c net.Conn, wait time.Duration) (string, error) {
