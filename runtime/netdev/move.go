@@ -190,9 +190,15 @@ const (
 	iflaNetNSFD  = 28 // IFLA_NET_NS_FD of linux/if_link.h
 )
 
+// dumpTries bounds how often addresses are asked for: each change anywhere in the namespace spoils a list that is being given.
+const dumpTries = 1000
+
 // permanent returns the addresses that go with a device: those that somebody gave it for good, valid everywhere.
 func permanent(h *netlink.Handle, link netlink.Link) ([]netlink.Addr, error) {
 	all, err := h.AddrList(link, netlink.FAMILY_ALL)
+	for tries := 1; tries < dumpTries && errors.Is(err, netlink.ErrDumpInterrupted); tries++ {
+		all, err = h.AddrList(link, netlink.FAMILY_ALL)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list its addresses: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -31,7 +32,7 @@ func look(t *testing.T, ns *os.File) side {
 	if ns != nil {
 		at = netns.NsHandle(ns.Fd())
 	}
-	h, err := netlink.NewHandleAt(at)
+	h, err := netlink.NewHandleAt(at, syscall.NETLINK_ROUTE) // all families would need modules that a small kernel lacks
 	testutil.Must(t, err)
 	t.Cleanup(h.Close)
 	return side{h, t}
@@ -45,6 +46,9 @@ func (s side) describe(name string) string {
 		return "none"
 	}
 	list, err := s.AddrList(link, netlink.FAMILY_ALL)
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // the kernel adds addresses by itself
+		list, err = s.AddrList(link, netlink.FAMILY_ALL)
+	}
 	testutil.Must(s.t, err)
 	var addrs []string
 	for _, a := range list {
@@ -130,6 +134,44 @@ func TestMove(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Others change addresses all the time, and the kernel says so of a list that it gave meanwhile (NLM_F_DUMP_INTR).
+func TestMoveWhileAddressesChange(t *testing.T) {
+	ns, err := netdev.NewNamespace()
+	testutil.Must(t, err)
+	defer ns.Close()
+	host := look(t, nil)
+	host.pair("dev0")
+	host.pair("dev1")
+	busy, err := host.LinkByName("dev1")
+	testutil.Must(t, err)
+	for i := range 600 { // more than the kernel lists at once
+		testutil.Must(t, host.AddrAdd(busy, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(203, 0, byte(i>>8), byte(i)), Mask: net.CIDRMask(32, 32)}}))
+	}
+	quit, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		h, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
+		for err == nil {
+			select {
+			case <-quit:
+				h.Close()
+				done <- nil
+				return
+			default:
+			}
+			a := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(198, 51, 100, 1), Mask: net.CIDRMask(32, 32)}}
+			err = errors.Join(h.AddrAdd(busy, a), h.AddrDel(busy, a))
+		}
+		done <- err
+	}()
+	for range 50 {
+		undo, err := netdev.Move(ns, []netdev.Device{{Name: "dev0", As: "dev0"}})
+		testutil.Must(t, err)
+		testutil.Must(t, undo())
+	}
+	close(quit)
+	testutil.Must(t, <-done)
 }
 
 func TestMoveFails(t *testing.T) {
