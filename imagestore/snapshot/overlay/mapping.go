@@ -95,6 +95,11 @@ func (d *Driver) mountAttached(a *attachment, attr uint64) (m *os.File, err erro
 				return err
 			}
 		}
+		if a.work != nil { // the kernel may have marked it before it refused the layers
+			if err := clearVolatile(a.work); err != nil {
+				return err
+			}
+		}
 		if a.tmp, err = openHere(d.tmp); err != nil {
 			return err
 		}
