@@ -37,6 +37,9 @@ type Server struct {
 	stopOnce sync.Once
 }
 
+// window is how many bytes of requests may be on their way without being read.
+const window = 1 << 20
+
 // New returns a server that listens nowhere yet.
 func New(c Config) *Server {
 	gate := &interceptor{logger: c.Logger}
@@ -45,6 +48,8 @@ func New(c Config) *Server {
 		grpc.MaxRecvMsgSize(maxMessage),
 		// An answer to ExecSync holds up to twice 16 MiB; clients refuse what is over their own limit.
 		grpc.MaxSendMsgSize(3*maxMessage),
+		// Else each request is followed by a ping, to learn how much a network holds that is none: the socket is on this machine.
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ChainUnaryInterceptor(gate.unary),
 		grpc.ChainStreamInterceptor(gate.stream),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
