@@ -51,6 +51,8 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := forHooks(ctx, b.spec.Hooks)
+	defer stop()
 	return withHost(r.cfg.Systemd, func(host *cgroup.Host) error {
 		m, err := r.make(ctx, b, host, makeOptions{o, true})
 		if err != nil {

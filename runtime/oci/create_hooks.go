@@ -125,7 +125,7 @@ func runForked(ctx context.Context, h specs.Hook, p *fork.Program, state specs.S
 	exit, err := waitChild(ctx, child)
 	switch {
 	case ctx.Err() != nil:
-		return hookTimeout(h, errors.Join(ctx.Err(), killChild(context.WithoutCancel(ctx), child)))
+		return errors.Join(hookEnded(ctx, h), killChild(context.WithoutCancel(ctx), child))
 	case err != nil:
 		return err
 	case exit.Signal != 0:

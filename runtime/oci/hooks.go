@@ -31,10 +31,13 @@ func (c *container) runHooks(ctx context.Context, kind string, hooks []specs.Hoo
 }
 
 // warnHooks is runHooks for those whose failure changes nothing: it is logged, and the next one runs (runtime-spec,
-// runtime.md, "Lifecycle").
+// runtime.md, "Lifecycle"). Nor does the end of an interruptible context; a signal kills the hook that runs, and no more.
 func (r *Runtime) warnHooks(ctx context.Context, c *container, kind string, hooks []specs.Hook, status specs.ContainerState) {
 	for i, h := range hooks {
-		if err := runHook(ctx, h, c.hookState(status)); err != nil {
+		hookCtx, stop := interruptible(context.WithoutCancel(ctx))
+		err := runHook(hookCtx, h, c.hookState(status))
+		stop()
+		if err != nil {
 			r.cfg.Logger.WarnContext(ctx, "hook failed", "hook", fmt.Sprintf("%s[%d] %s", kind, i, h.Path), "error", err)
 		}
 	}
@@ -57,7 +60,7 @@ func runHook(ctx context.Context, h specs.Hook, state specs.State) error {
 		err = cmd.Wait()
 	}
 	if ctx.Err() != nil {
-		return hookTimeout(h, ctx.Err())
+		return hookEnded(ctx, h)
 	}
 	if err != nil && output.Len() > 0 {
 		text := output.Bytes()
@@ -73,11 +76,12 @@ func hookContext(ctx context.Context, h specs.Hook) (context.Context, context.Ca
 	return context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
 }
 
-func hookTimeout(h specs.Hook, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) && h.Timeout != nil {
-		return errdefs.FailedPrecondition("it was killed after its timeout of %d s", *h.Timeout)
+// hookEnded says why a hook was killed whose context has ended.
+func hookEnded(ctx context.Context, h specs.Hook) error {
+	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) || h.Timeout == nil {
+		return errdefs.FailedPrecondition("it was killed: %w", err)
 	}
-	return err
+	return errdefs.FailedPrecondition("it was killed after its timeout of %d s", *h.Timeout)
 }
 
 // hookArgs are the arguments with the name: a hook without any gets its path, as execv(3) wants one.

@@ -78,6 +78,8 @@ func (r *Runtime) run(ctx context.Context, b *bundle, host *cgroup.Host, o RunOp
 // runStart makes the container. With startContainer hooks, which come between the two, its process waits as if it had been
 // created first.
 func (r *Runtime) runStart(ctx context.Context, b *bundle, host *cgroup.Host, o RunOptions) (*made, error) {
+	ctx, stop := forHooks(ctx, b.spec.Hooks)
+	defer stop()
 	hooks := b.spec.Hooks != nil && len(b.spec.Hooks.StartContainer) > 0
 	m, err := r.make(ctx, b, host, makeOptions{o.CreateOptions, hooks})
 	if err != nil || !hooks {

@@ -41,7 +41,9 @@ func (r *Runtime) Start(ctx context.Context, id string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.startHooks(ctx, c, spec, pidfd); err != nil {
+	hookCtx, stop := forHooks(ctx, spec.Hooks)
+	defer stop()
+	if err := r.startHooks(hookCtx, c, spec, pidfd); err != nil {
 		return err
 	}
 	if err := c.goOn(); err != nil {
