@@ -44,13 +44,13 @@ func needKernel(t *testing.T, h *netlink.Handle) {
 	t.Helper()
 	l, err := link.AddIfb(h, "probe", 1500)
 	if errors.Is(err, errdefs.ErrNotSupported) {
-		t.Skip("SKIP-REASON: this kernel has no ifb links")
+		testutil.Skip(t, "this kernel has no ifb links")
 	}
 	testutil.Must(t, err)
 	err = link.SetLimit(h, l, link.Limit{Rate: 8000, Burst: 8000})
 	testutil.Must(t, link.Remove(h, "probe"))
 	if errors.Is(err, syscall.ENOENT) {
-		t.Skip("SKIP-REASON: this kernel has no token bucket (sch_tbf)")
+		testutil.Skip(t, "this kernel has no token bucket (sch_tbf)")
 	}
 	testutil.Must(t, err)
 }

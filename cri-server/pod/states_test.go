@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/testutil"
 )
 
 var updateDocs = flag.Bool("update", false, "write the pictures of states into ARCHITECTURE.md")
@@ -24,7 +25,7 @@ func TestThePicturesShowTheTables(t *testing.T) {
 	const path, begin, end = "../../ARCHITECTURE.md", "<!-- states -->\n", "<!-- /states -->"
 	doc, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("there is no ARCHITECTURE.md")
+		testutil.Skip(t, "no ARCHITECTURE.md: the tests run without the source")
 	}
 	if err != nil {
 		t.Fatal(err)

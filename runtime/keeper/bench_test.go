@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-runtime/berth/internal/testutil"
 	"github.com/berth-runtime/berth/runtime/keeper/client"
 )
 
@@ -134,7 +135,7 @@ const maxMemory = 16
 // BenchmarkMemory reports what the keeper's memory grows by for each idle process with FIFOs and a log.
 func BenchmarkMemory(b *testing.B) {
 	if b.N > 1 {
-		b.Skip("once is enough")
+		testutil.Skip(b, "once is enough")
 	}
 	dir, err := os.MkdirTemp("/dev/shm", "berth-keeper-test-")
 	if err != nil {

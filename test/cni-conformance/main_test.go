@@ -49,7 +49,7 @@ func TestBerth(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.run(dir)
 			if what, skip := errors.AsType[lacking](err); skip {
-				t.Skip("SKIP-REASON: " + what.Error())
+				testutil.Skip(t, "%v", what)
 			}
 			if err != nil {
 				t.Error(err)
@@ -63,7 +63,7 @@ func TestBerth(t *testing.T) {
 func TestUpstream(t *testing.T) {
 	dir := os.Getenv("BERTH_CNI_UPSTREAM")
 	if dir == "" {
-		t.Skip("BERTH_CNI_UPSTREAM, the folder that upstream.sh filled, is not set")
+		testutil.Skip(t, "BERTH_CNI_UPSTREAM, the folder that upstream.sh filled, is not set")
 	}
 	compare(t, dir, "upstream.txt")
 }
@@ -72,7 +72,7 @@ func TestUpstream(t *testing.T) {
 func TestDebian(t *testing.T) {
 	const dir = "/usr/lib/cni"
 	if _, err := os.Stat(filepath.Join(dir, "bridge")); err != nil {
-		t.Skip("SKIP-REASON: Debian's containernetworking-plugins are not installed")
+		testutil.Skip(t, "Debian's containernetworking-plugins are not installed")
 	}
 	compare(t, dir, "debian.txt")
 }

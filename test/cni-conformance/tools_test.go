@@ -57,7 +57,7 @@ func inWorld(t *testing.T, version string, f func(e *env, confDir string) error)
 // plugins refuse to take for "none".)
 func TestCnitool(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("SKIP-REASON: no Go here to build cnitool with")
+		testutil.Skip(t, "no Go here to build cnitool with")
 	}
 	tool := filepath.Join(build(t, "github.com/containernetworking/cni/cnitool"), "cnitool")
 	inWorld(t, "1.1.0", func(e *env, confDir string) error {
@@ -101,7 +101,7 @@ func TestPodman(t *testing.T) {
 	busybox, err := filepath.Abs("../../build/cache/busybox")
 	testutil.Must(t, err)
 	if _, err := os.Stat(busybox); err != nil {
-		t.Skip("SKIP-REASON: no busybox for the container: make images builds it")
+		testutil.Skip(t, "no busybox for the container: make images builds it")
 	}
 	inWorld(t, "1.0.0", func(e *env, confDir string) error {
 		rootfs := filepath.Join(e.dir, "rootfs")
