@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/keeper"
@@ -33,6 +34,8 @@ import (
 const (
 	gcPercent  = 25 // little garbage is made, and memory counts more than a few collections
 	maxThreads = 2  // running Go code at once
+
+	monitorSlack = 500 * time.Microsecond // how late the Go runtime's monitor may come: see ADR 11
 )
 
 func main() {
@@ -72,6 +75,9 @@ func run(socket, state string, ready bool, resume int) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := sys.CalmMonitor(monitorSlack); err != nil {
+		logger.Warn("this costs some processor time and nothing else", "error", err)
+	}
 	manager, kept, err := fdstore.FromEnvironment()
 	if err != nil {
 		return err
