@@ -6,6 +6,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/names"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
@@ -31,6 +32,9 @@ func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo
 		return err
 	}
 	ports.Tell(r, p.Firewall.Ports, published)
+	if err := name(r, p, undo); err != nil {
+		return err
+	}
 	hostEnd, end, err := link.AddVeth(h, r.NS, br, p.Veth)
 	if err != nil {
 		return err
@@ -47,6 +51,13 @@ func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo
 	}
 	fillResult(p, br, hostEnd, end)
 	return nil
+}
+
+// name puts the container's names into the network's file. Without names it takes away what stands there for its addresses.
+func name(r *plugin.Request, p plan, undo *cleanup.Stack) error {
+	owner := names.Owner(r.ContainerID, r.IfName)
+	undo.Add(func() error { return p.Hosts.Remove(owner) })
+	return p.Hosts.Set(owner, p.plainAddrs(), p.Names)
 }
 
 // forward lets the node route packets of the families that it is a gateway for.

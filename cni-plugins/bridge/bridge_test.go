@@ -52,7 +52,7 @@ func TestPlans(t *testing.T) {
 		"l2":      {`{"cniVersion":"1.1.0","name":"net","promiscMode":true,"disableContainerInterface":true,"dns":{"nameservers":["192.0.2.54"]}}`, ""},
 		"everything": {`{"cniVersion":"1.1.0","name":"net","isGateway":true,"forceAddress":true,"enabledad":true,"portIsolation":true,"ipam":{"type":"x"},
 			"runtimeConfig":{"mac":"02:00:00:00:00:01","portMappings":[{"hostPort":80,"containerPort":8080,"protocol":"tcp"}],
-			"bandwidth":{"ingressRate":1000,"ingressBurst":2000},"dns":{"servers":["192.0.2.1"],"searches":["a.b"]}}}`, dual},
+			"bandwidth":{"ingressRate":1000,"ingressBurst":2000},"aliases":{"net":["db"]},"dns":{"servers":["192.0.2.1"],"searches":["a.b"]}}}`, dual},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request(t, tc.conf)
@@ -98,7 +98,10 @@ func TestConfigRefusals(t *testing.T) {
 		"internal, masq":    {`"internal":true,"ipMasq":true`, errdefs.ErrInvalid},
 		"internal, ports":   {`"internal":true,"ipam":{"type":"x"},"runtimeConfig":{"portMappings":[{"hostPort":1,"containerPort":1}]}`, errdefs.ErrInvalid},
 		"backend":           {`"ipMasqBackend":"ipchains"`, errdefs.ErrNotSupported},
-		"aliases":           {`"runtimeConfig":{"aliases":["x"]}`, errdefs.ErrNotSupported},
+		"aliases":           {`"ipam":{"type":"x"},"runtimeConfig":{"aliases":["x y"]}`, errdefs.ErrInvalid},
+		"aliases, no ipam":  {`"runtimeConfig":{"aliases":["x"]}`, errdefs.ErrInvalid},
+		"data folder":       {`"dataDir":"x"`, errdefs.ErrInvalid},
+		"hosts folder":      {`"hostsDir":3`, errdefs.ErrInvalid},
 		"deviceID":          {`"runtimeConfig":{"deviceID":"0000:00:01.0"}`, errdefs.ErrNotSupported},
 		"bridge name":       {`"bridge":"a/b"`, errdefs.ErrInvalid},
 		"long bridge name":  {`"bridge":"sixteen-letters-"`, errdefs.ErrInvalid},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/ipam"
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/names"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
@@ -48,6 +49,9 @@ func check(r *plugin.Request) (err error) {
 	}
 	if err := checkInside(p, r.NS.Netlink(), end); err != nil {
 		return err
+	}
+	if err := p.Hosts.Check(names.Owner(r.ContainerID, r.IfName), p.plainAddrs(), p.Names); err != nil {
+		return mismatchOr(notMissing(err), "%v", err)
 	}
 	return checkFirewall(p, r.Repair)
 }

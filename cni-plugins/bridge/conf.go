@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"net"
-	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/utils"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/names"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -34,6 +34,8 @@ type config struct {
 	Ports            []ports.Mapping
 	Chooser          ports.Chooser
 	Ingress, Egress  link.Limit // towards and from the container
+	Names            []string   // of the container, for the network's hosts file
+	HostsDir         string     // of the files of names
 	DNS              types.DNS  // empty = what the ipam plugin says
 	HasIPAM          bool
 }
@@ -60,7 +62,8 @@ type wireConfig struct {
 	Internal                  bool        `json:"internal"`
 	DNS                       types.DNS   `json:"dns"`
 	AutoHostPorts             string      `json:"autoHostPorts"`
-	DataDir                   string      `json:"dataDir"`
+	DataDir                   string      `json:"dataDir"` // see plugin.Config.DataDir
+	HostsDir                  string      `json:"hostsDir"`
 	Args                      struct {
 		CNI struct {
 			MAC string `json:"mac"`
@@ -91,10 +94,10 @@ type wireRuntime struct {
 		Searches []string `json:"searches"`
 		Options  []string `json:"options"`
 	} `json:"dns"`
+	Aliases json.RawMessage `json:"aliases"`
 
-	Aliases        json.RawMessage `json:"aliases"`
-	InfinibandGUID string          `json:"infinibandGUID"`
-	DeviceID       string          `json:"deviceID"`
+	InfinibandGUID string `json:"infinibandGUID"`
+	DeviceID       string `json:"deviceID"`
 }
 
 const (
@@ -105,7 +108,7 @@ const (
 
 // parseConfig decodes and checks a configuration. It is pure. Keys whose meaning it knows and does not implement are refused.
 func parseConfig(c plugin.Config, args map[string]string) (config, error) {
-	w := wireConfig{Bridge: defaultBridge, PreserveDefaultVlan: true, DataDir: plugin.DataDir}
+	w := wireConfig{Bridge: defaultBridge, PreserveDefaultVlan: true}
 	if err := json.Unmarshal(c.Raw, &w); err != nil {
 		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the bridge configuration: %w", err))
 	}
@@ -132,9 +135,21 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 	if conf.VLANs.Trunk, err = parseTrunk(w.VlanTrunk, w.Vlan); err != nil {
 		return config{}, err
 	}
-	if conf.Chooser, err = ports.ParseChooser(w.AutoHostPorts, w.DataDir); err != nil {
+	dataDir, err := c.DataDir()
+	if err != nil {
 		return config{}, err
 	}
+	if conf.HostsDir, err = c.HostsDir(); err != nil {
+		return config{}, err
+	}
+	if conf.Chooser, err = ports.ParseChooser(w.AutoHostPorts, dataDir); err != nil {
+		return config{}, err
+	}
+	aliases, err := names.ParseAliases(w.RuntimeConfig.Aliases, c.Name)
+	if err != nil {
+		return config{}, err
+	}
+	conf.Names = names.WithPod(aliases, args["K8S_POD_NAME"], args["K8S_POD_NAMESPACE"])
 	if conf.MAC, err = parseMAC(args["MAC"], w.Args.CNI.MAC, w.RuntimeConfig.MAC); err != nil {
 		return config{}, err
 	}
@@ -151,7 +166,6 @@ func refuse(w wireConfig) error {
 	}{
 		{"isolation", w.Isolation != "" && w.Isolation != "strict" && w.Isolation != "none", w.Isolation},
 		{"ipMasqBackend", !plugin.KnownBackend(w.IPMasqBackend), w.IPMasqBackend},
-		{"runtimeConfig.aliases", given(rc.Aliases), string(rc.Aliases)},
 		{"runtimeConfig.infinibandGUID", rc.InfinibandGUID != "", rc.InfinibandGUID},
 		{"runtimeConfig.deviceID", rc.DeviceID != "", rc.DeviceID},
 	} {
@@ -160,15 +174,6 @@ func refuse(w wireConfig) error {
 		}
 	}
 	return nil
-}
-
-// given tells a value that asks for something from the ways to write nothing.
-func given(raw json.RawMessage) bool {
-	switch strings.TrimSpace(string(raw)) {
-	case "", "null", "[]", "{}":
-		return false
-	}
-	return true
 }
 
 func (c config) check() error {
@@ -189,6 +194,8 @@ func (c config) check() error {
 		return errdefs.Invalid("hairpinMode and promiscMode exclude each other")
 	case c.NoInterface && c.HasIPAM:
 		return errdefs.Invalid("disableContainerInterface and ipam exclude each other: an interface that is down has no addresses")
+	case len(c.Names) > 0 && !c.HasIPAM:
+		return errdefs.Invalid("aliases need an ipam section: there is no address to name")
 	case len(c.Ports) > 0 && !c.HasIPAM:
 		return errdefs.Invalid("portMappings need an ipam section: there is no address to map to")
 	}

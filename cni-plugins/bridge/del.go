@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/ipam"
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/names"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
@@ -22,10 +23,11 @@ func del(r *plugin.Request) error {
 	if err != nil {
 		return errors.Join(err, host.Close())
 	}
-	chooser, withdrawErr := ports.ChooserOf(r.Config.Raw)
-	if withdrawErr == nil {
-		withdrawErr = ports.Withdraw(fw, chooser, firewallOwner(r))
-	}
+	dataDir, dataErr := r.Config.DataDir()
+	hostsDir, hostsErr := r.Config.HostsDir()
+	withdrawErr := errors.Join(dataErr, hostsErr,
+		names.Open(hostsDir, r.Config.Name).Remove(names.Owner(r.ContainerID, r.IfName)),
+		ports.Withdraw(fw, ports.Records(dataDir), firewallOwner(r)))
 	linkErr := link.Condemn(host.Netlink(), r.NS, link.HostName(r.Config.Name, r.ContainerID, r.IfName), r.IfName)
 	var ipamErr error
 	if linkErr == nil && r.Config.IPAMType != "" {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/ipam"
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/names"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
@@ -32,11 +33,12 @@ func gc(r *plugin.Request) (err error) {
 	}
 	cu.Add(fw.Close)
 	h := host.Netlink()
-	var names []string
+	var links, owners []string
 	for _, a := range r.Config.Valid {
-		names = append(names, link.HostName(r.Config.Name, a.ContainerID, a.IfName))
+		links = append(links, link.HostName(r.Config.Name, a.ContainerID, a.IfName))
+		owners = append(owners, names.Owner(a.ContainerID, a.IfName))
 	}
-	errs := []error{link.Reap(h, conf.Bridge, r.Config.Name, names)}
+	errs := []error{link.Reap(h, conf.Bridge, r.Config.Name, links), names.Open(conf.HostsDir, r.Config.Name).Collect(owners)}
 	if len(r.Config.Valid) == 0 {
 		errs = append(errs, link.RemoveIdleBridge(h, conf.Bridge))
 	}

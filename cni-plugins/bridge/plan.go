@@ -9,6 +9,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
+	"github.com/berth-runtime/berth/cni-plugins/internal/names"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/cni-plugins/internal/ports"
@@ -28,6 +29,8 @@ type plan struct {
 	Ingress, Egress    link.Limit
 	Firewall           nft.Attachment
 	Chooser            ports.Chooser `json:"-"`
+	Names              []string      `json:",omitempty"` // of the addresses
+	Hosts              names.File    `json:"-"`          // where they stand
 	Result             *current.Result
 }
 
@@ -44,7 +47,8 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 			Hairpin:  c.Hairpin || len(c.Ports) > 0, // a pod may use its own published port
 			Isolated: c.Isolated, VLANs: c.VLANs, CheckMAC: c.CheckMAC,
 		},
-		DAD: c.DAD, Up: !c.NoInterface, Ingress: c.Ingress, Egress: c.Egress, Chooser: c.Chooser,
+		DAD: c.DAD, Up: !c.NoInterface, Ingress: c.Ingress, Egress: c.Egress, Chooser: c.Chooser, Names: c.Names,
+		Hosts:    names.Open(c.HostsDir, r.Config.Name),
 		Firewall: nft.Attachment{Owner: firewallOwner(r), Link: link.GatewayName(c.Bridge, c.VLANs.Tag), Isolated: !c.Open, Internal: c.Internal, Private: c.Isolated},
 		Result:   &current.Result{Interfaces: []*current.Interface{{Name: c.Bridge}, {}, {Name: r.IfName, Sandbox: r.Netns}}},
 	}
@@ -176,18 +180,23 @@ func (p *plan) addRoutes(c config, routes []*types.Route, gateways byFamily) err
 }
 
 func (p *plan) addFirewall(c config) error {
-	var addrs []netip.Addr
-	for _, a := range p.Addrs {
-		addrs = append(addrs, a.Addr())
-	}
 	for _, a := range p.Addrs {
 		if c.IPMasq && !slices.Contains(p.Firewall.Masquerade, a.Masked()) {
 			p.Firewall.Masquerade = append(p.Firewall.Masquerade, a.Masked())
 		}
 	}
 	var err error
-	p.Firewall.Ports, err = ports.Plan(c.Ports, addrs, c.Chooser.First != 0)
+	p.Firewall.Ports, err = ports.Plan(c.Ports, p.plainAddrs(), c.Chooser.First != 0)
 	return err
+}
+
+// plainAddrs are the addresses without the lengths of their subnets.
+func (p *plan) plainAddrs() []netip.Addr {
+	var addrs []netip.Addr
+	for _, a := range p.Addrs {
+		addrs = append(addrs, a.Addr())
+	}
+	return addrs
 }
 
 func firewallOwner(r *plugin.Request) nft.Owner {

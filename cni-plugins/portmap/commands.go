@@ -40,7 +40,7 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 
 // prepare parses, plans and looks up the link towards the container.
 func prepare(r *plugin.Request) (config, nft.Attachment, error) {
-	c, err := parseConfig(r.Config.Raw)
+	c, err := parseConfig(r.Config)
 	if err != nil {
 		return config{}, nft.Attachment{}, err
 	}
@@ -64,11 +64,11 @@ func prepare(r *plugin.Request) (config, nft.Attachment, error) {
 
 // del is DEL. It needs nothing but the names of the attachment, and the folder of records.
 func del(r *plugin.Request) error {
-	c, err := ports.ChooserOf(r.Config.Raw)
+	dir, err := r.Config.DataDir()
 	if err != nil {
 		return err
 	}
-	return nft.With(func(fw *nft.Firewall) error { return ports.Withdraw(fw, c, firewallOwner(r)) })
+	return nft.With(func(fw *nft.Firewall) error { return ports.Withdraw(fw, ports.Records(dir), firewallOwner(r)) })
 }
 
 func check(r *plugin.Request) error {
@@ -101,17 +101,19 @@ func mismatch(err error) error {
 
 // gc is GC. Links are the business of the plugins that made them; those that are gone are forgotten.
 func gc(r *plugin.Request) error {
-	c, err := ports.ChooserOf(r.Config.Raw)
+	dir, err := r.Config.DataDir()
 	if err != nil {
 		return err
 	}
 	never := func(string) bool { return false }
-	return nft.With(func(fw *nft.Firewall) error { return ports.Collect(fw, c, r.Config.Name, r.Config.Valid, never) })
+	return nft.With(func(fw *nft.Firewall) error {
+		return ports.Collect(fw, ports.Records(dir), r.Config.Name, r.Config.Valid, never)
+	})
 }
 
 // status is STATUS: can the configuration be used, and the firewall be read?
 func status(r *plugin.Request) error {
-	if _, err := parseConfig(r.Config.Raw); err != nil {
+	if _, err := parseConfig(r.Config); err != nil {
 		return err
 	}
 	return nft.With((*nft.Firewall).Probe)

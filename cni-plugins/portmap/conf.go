@@ -29,16 +29,16 @@ type wireConfig struct {
 	MarkMasqBit          *int     `json:"markMasqBit"`
 	ExternalSetMarkChain *string  `json:"externalSetMarkChain"`
 	AutoHostPorts        string   `json:"autoHostPorts"`
-	DataDir              string   `json:"dataDir"`
+	DataDir              string   `json:"dataDir"` // see plugin.Config.DataDir
 	RuntimeConfig        struct {
 		PortMappings []ports.Mapping `json:"portMappings"`
 	} `json:"runtimeConfig"`
 }
 
 // parseConfig decodes and checks a configuration. It is pure.
-func parseConfig(data []byte) (config, error) {
-	w := wireConfig{DataDir: plugin.DataDir}
-	if err := json.Unmarshal(data, &w); err != nil {
+func parseConfig(pc plugin.Config) (config, error) {
+	var w wireConfig
+	if err := json.Unmarshal(pc.Raw, &w); err != nil {
 		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the portmap configuration: %w", err))
 	}
 	if !plugin.KnownBackend(w.Backend) {
@@ -58,7 +58,11 @@ func parseConfig(data []byte) (config, error) {
 	if c.When6, err = ports.ParseConditions("conditionsV6", w.ConditionsV6, false); err != nil {
 		return config{}, err
 	}
-	c.Chooser, err = ports.ParseChooser(w.AutoHostPorts, w.DataDir)
+	dir, err := pc.DataDir()
+	if err != nil {
+		return config{}, err
+	}
+	c.Chooser, err = ports.ParseChooser(w.AutoHostPorts, dir)
 	return c, err
 }
 

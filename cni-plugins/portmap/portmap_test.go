@@ -22,9 +22,12 @@ func TestConfig(t *testing.T) {
 		`"conditionsV6":["x"]`:                          errdefs.ErrInvalid,
 		`"markMasqBit":32`:                              errdefs.ErrInvalid,
 		`"markMasqBit":5,"externalSetMarkChain":"KUBE"`: errdefs.ErrInvalid,
+		`"autoHostPorts":"1-2"`:                         nil,
+		`"autoHostPorts":"auto"`:                        errdefs.ErrInvalid,
+		`"dataDir":"relative"`:                          errdefs.ErrInvalid,
 		`"snat":"yes"`:                                  errdefs.ErrInvalid,
 	} {
-		if _, err := parseConfig([]byte(`{` + keys + `}`)); !errors.Is(err, kind) {
+		if _, err := parseConfig(plugin.Config{Raw: []byte(`{` + keys + `}`)}); !errors.Is(err, kind) {
 			t.Errorf("%s: %v", keys, err)
 		}
 	}
@@ -53,7 +56,7 @@ func FuzzPlan(f *testing.F) {
 		if err != nil || c.Prev == nil {
 			return
 		}
-		conf, err := parseConfig(data)
+		conf, err := parseConfig(c)
 		if err != nil {
 			return
 		}

@@ -357,7 +357,7 @@ func noBridge(e *env) error {
 func unsupported(e *env) error {
 	var errs []error
 	for i, runtime := range []object{
-		{"infinibandGUID": "c2:11:22:33:44:55:66:77"}, {"deviceID": "0000:00:01.0"}, {"aliases": []string{"db"}},
+		{"infinibandGUID": "c2:11:22:33:44:55:66:77"}, {"deviceID": "0000:00:01.0"},
 	} {
 		_, _, _, err := e.attached(fmt.Sprint("c", i), with(e.bridge(), object{"runtimeConfig": runtime}))
 		if wrong := wantCode(err, 2); wrong != nil {

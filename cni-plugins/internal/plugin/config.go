@@ -14,10 +14,6 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-// DataDir is where plugins keep what must outlive their process, unless the key dataDir says otherwise. It is on tmpfs: a reboot ends all that
-// the records are about.
-const DataDir = "/run/berth/cni"
-
 // Attachment names one interface of one container; GC gets the list of those that are to stay.
 type Attachment struct {
 	ContainerID string `json:"containerID"`

@@ -1,7 +1,6 @@
 package ports
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,10 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containernetworking/cni/pkg/types"
-
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
-	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
@@ -23,12 +19,9 @@ type Chooser struct {
 	Dir         string // of the records of what was chosen, by network
 }
 
-// ParseChooser reads a span like "32768-60999", "" for none, and the folder of the plugins' records.
+// ParseChooser reads a span like "32768-60999", "" for none. dataDir is the folder of the plugins' records.
 func ParseChooser(span, dataDir string) (Chooser, error) {
-	if !filepath.IsAbs(dataDir) {
-		return Chooser{}, errdefs.Invalid("dataDir %.100q is not an absolute path", dataDir)
-	}
-	c := Chooser{Dir: filepath.Join(dataDir, "ports")}
+	c := Records(dataDir)
 	if span == "" {
 		return c, nil
 	}
@@ -42,16 +35,8 @@ func ParseChooser(span, dataDir string) (Chooser, error) {
 	return c, nil
 }
 
-// ChooserOf reads of a configuration only what DEL and GC need, as they must work whatever else it says.
-func ChooserOf(data []byte) (Chooser, error) {
-	w := struct {
-		DataDir string `json:"dataDir"`
-	}{plugin.DataDir}
-	if err := json.Unmarshal(data, &w); err != nil {
-		return Chooser{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse dataDir: %w", err))
-	}
-	return ParseChooser("", w.DataDir)
-}
+// Records is a Chooser that only knows what was chosen, for DEL and GC.
+func Records(dataDir string) Chooser { return Chooser{Dir: filepath.Join(dataDir, "ports")} }
 
 // open tells whether a port is still to be chosen.
 func open(p nft.Port) bool { return p.Host.Port() == 0 }
