@@ -41,54 +41,69 @@ func (e element) port() (Port, bool) {
 	return decodePort(e.raw.Key, e.raw.Val)
 }
 
-// content is what the table holds.
+// content is what the table holds, as far as it was read.
 type content struct {
 	exists   bool
 	current  map[*nftables.Set]bool // the markers of the parts that are written the way that this code writes them
 	elements []element
+	unread   []*nftables.Set
 }
 
-// read reads the table, without the elements of owners if those are not wanted.
-func (f *Firewall) read(owned bool) (*content, error) {
-	_, err := f.conn.ListTableOfFamily(tableName, nftables.TableFamilyINet)
+// everything is for read.
+func everything(*nftables.Set) bool { return true }
+
+// read reads the table, of its sets those that are wanted.
+func (f *Firewall) read(wanted func(*nftables.Set) bool) (*content, error) {
+	present, err := f.dumper.sets()
 	if errors.Is(err, syscall.ENOENT) {
 		return &content{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for nft table %s: %w", tableName, err)
-	}
-	present, err := f.conn.GetSets(f.obj.table)
-	if err != nil {
 		return nil, fmt.Errorf("list sets of nft table %s: %w", tableName, err)
 	}
 	now := &content{exists: true, current: map[*nftables.Set]bool{}}
-	isThere := func(s *nftables.Set) bool {
-		return slices.ContainsFunc(present, func(p *nftables.Set) bool { return p.Name == s.Name })
-	}
-	var sets []*nftables.Set
 	for _, p := range f.obj.parts() {
-		now.current[p.marker] = isThere(p.marker)
-		sets = append(sets, p.sets...)
+		now.current[p.marker] = present[p.marker.Name]
+		for _, s := range p.sets {
+			if present[s.Name] {
+				now.unread = append(now.unread, s)
+			}
+		}
 	}
-	for _, s := range sets {
-		if !owned && f.obj.isOwned(s) || !isThere(s) {
+	return now, f.fill(now, wanted)
+}
+
+// fill reads those of the sets that are wanted and were not read yet.
+func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool) error {
+	var rest []*nftables.Set
+	for _, s := range now.unread {
+		if !wanted(s) {
+			rest = append(rest, s)
 			continue
 		}
-		list, err := f.conn.GetSetElements(s)
-		if err != nil {
-			return nil, fmt.Errorf("read set %s of nft table %s: %w", s.Name, tableName, err)
-		}
-		for _, raw := range list {
+		owned := f.obj.isOwned(s)
+		err := f.dumper.elements(s.Name, func(raw nftables.SetElement) {
 			e := element{set: s, raw: raw}
-			if f.obj.isOwned(s) {
+			if owned {
 				e.owner, _ = parseTag(raw.Comment)
 			} else {
 				e.link = keyName(raw.Key)
 			}
 			now.elements = append(now.elements, e)
+		})
+		if err != nil {
+			return fmt.Errorf("read set %s of nft table %s: %w", s.Name, tableName, err)
 		}
 	}
-	return now, nil
+	now.unread = rest
+	return nil
+}
+
+// of tells the sets of elements, for read.
+func of(list []element) func(*nftables.Set) bool {
+	return func(s *nftables.Set) bool {
+		return slices.ContainsFunc(list, func(e element) bool { return e.set == s })
+	}
 }
 
 // elements are those that an attachment needs.
@@ -145,9 +160,11 @@ func pick(v4, v6 *nftables.Set, addr netip.Addr) *nftables.Set {
 
 // missing are the needed elements that the table lacks.
 func (now *content) missing(needed []element) []element {
-	have := map[identity]bool{}
+	have, wanted := map[identity]bool{}, of(needed)
 	for _, e := range now.elements {
-		have[e.identity()] = true
+		if wanted(e.set) {
+			have[e.identity()] = true
+		}
 	}
 	return slices.DeleteFunc(needed, func(e element) bool { return have[e.identity()] })
 }
@@ -157,9 +174,13 @@ func (now *content) checkPorts(a Attachment) error {
 	if len(a.Ports) == 0 {
 		return nil
 	}
+	wanted := map[slot]bool{}
+	for _, p := range a.Ports {
+		wanted[p.slot()] = true
+	}
 	own, taken, by := a.Owner.shortened(), Taken{}, map[Port]Owner{}
 	for _, e := range now.elements {
-		if have, ok := e.port(); ok && e.owner != own {
+		if have, ok := e.port(); ok && wanted[have.slot()] && e.owner != own {
 			taken.Add(have)
 			by[have] = e.owner
 		}

@@ -14,30 +14,47 @@ import (
 	"github.com/berth-runtime/berth/netns"
 )
 
-// Firewall is a connection to the table. It is not for concurrent use.
+// Firewall gives access to the table. It is not for concurrent use.
 type Firewall struct {
-	conn    *nftables.Conn
-	socket  *netlink.Conn // that of conn
+	dumper  *dumper
+	conn    *nftables.Conn // for changes; see connect
+	socket  *netlink.Conn  // that of conn
 	obj     *objects
 	rewrite bool // Add and Wall write the rules in any case
 }
 
-// Open connects to the nftables of the calling process's network namespace. Nothing is written yet.
+// Open gives access to the nftables of the calling process's network namespace. Nothing is written yet.
 func Open() (*Firewall, error) {
-	f := &Firewall{obj: newObjects()}
-	remember := func(c *netlink.Conn) error { f.socket = c; return nil }
-	var err error
-	if f.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(remember)); err != nil {
+	d, err := newDumper()
+	if err != nil {
 		return nil, fmt.Errorf("open netfilter netlink socket: %w", err)
 	}
-	return f, nil
+	return &Firewall{dumper: d, obj: newObjects()}, nil
+}
+
+// connect makes the connection that changes need.
+func (f *Firewall) connect() (err error) {
+	if f.conn != nil {
+		return nil
+	}
+	remember := func(c *netlink.Conn) error { f.socket = c; return nil }
+	if f.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(remember)); err != nil {
+		return fmt.Errorf("open netfilter netlink socket: %w", err)
+	}
+	return nil
 }
 
 // Distrust has Add and Wall write all rules, also when the table looks as if it had them: others may have taken out single ones.
 func (f *Firewall) Distrust() { f.rewrite = true }
 
 // Close closes the connection; see the package's text for what it may wait for.
-func (f *Firewall) Close() error { return f.conn.CloseLasting() }
+func (f *Firewall) Close() error {
+	err := f.dumper.close()
+	if f.conn != nil {
+		err = errors.Join(err, f.conn.CloseLasting())
+	}
+	return err
+}
 
 // With calls f with a connection, and closes it last.
 func With(f func(*Firewall) error) (err error) {
@@ -56,14 +73,16 @@ func (f *Firewall) Add(a Attachment) error {
 		return err
 	}
 	err := locked(func() error {
-		now, err := f.read(len(a.Ports) > 0)
+		needed := elements(f.obj, a)
+		kept := of(needed)
+		now, err := f.read(func(s *nftables.Set) bool { return kept(s) || len(a.Ports) > 0 && s.IsMap })
 		if err != nil {
 			return err
 		}
 		if err := now.checkPorts(a); err != nil {
 			return err
 		}
-		return f.write(now, f.partsFor(a), now.missing(elements(f.obj, a)), a.Owner)
+		return f.write(now, f.partsFor(a), now.missing(needed), a.Owner)
 	})
 	if err != nil || !a.needsLoopback() {
 		return err
@@ -82,16 +101,16 @@ func (f *Firewall) partsFor(a Attachment) []part {
 
 // write adds elements to parts of the table, and the parts if they are not there as they should.
 func (f *Firewall) write(now *content, parts []part, missing []element, o Owner) error {
-	var errs []error
-	stale := false
-	for _, p := range parts {
-		if !now.current[p.marker] || f.rewrite {
-			stale = true
-			errs = append(errs, f.obj.write(f.conn, p))
-		}
-	}
-	if !stale && len(missing) == 0 {
+	stale := slices.DeleteFunc(parts, func(p part) bool { return now.current[p.marker] && !f.rewrite })
+	if len(stale) == 0 && len(missing) == 0 {
 		return nil
+	}
+	if err := f.connect(); err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range stale {
+		errs = append(errs, f.obj.write(f.conn, p))
 	}
 	errs = append(errs, inChunks(missing, f.conn.SetAddElements))
 	if err := errors.Join(errs...); err != nil {
@@ -128,11 +147,12 @@ func staleIn(network string, valid []Owner) func(Owner) bool {
 // Check returns an error of kind ErrNotFound if the table lacks something that the attachment needs.
 func (f *Firewall) Check(a Attachment) error {
 	return locked(func() error {
-		now, err := f.read(true)
+		needed := elements(f.obj, a)
+		now, err := f.read(of(needed))
 		if err != nil {
 			return err
 		}
-		return now.lacks(f.partsFor(a), elements(f.obj, a), a.Owner)
+		return now.lacks(f.partsFor(a), needed, a.Owner)
 	})
 }
 
@@ -147,7 +167,7 @@ func (now *content) lacks(parts []part, needed []element, o Owner) error {
 
 // Taken are the ports that others than an owner have published.
 func (f *Firewall) Taken(except Owner) (Taken, error) {
-	now, err := f.read(true)
+	now, err := f.read(func(s *nftables.Set) bool { return s.IsMap })
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +182,7 @@ func (f *Firewall) Taken(except Owner) (Taken, error) {
 
 // Probe returns an error if the kernel's nftables can't be used.
 func (f *Firewall) Probe() error {
-	_, err := f.read(false)
+	_, err := f.read(func(*nftables.Set) bool { return false })
 	return err
 }
 
@@ -170,13 +190,16 @@ func (f *Firewall) Probe() error {
 // are gone or idle go too.
 func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (ports []Port, err error) {
 	err = locked(func() error {
-		now, err := f.read(true)
+		now, err := f.read(f.obj.isOwned)
 		if err != nil {
 			return err
 		}
 		dropped := slices.DeleteFunc(slices.Clone(now.elements), func(e element) bool { return e.owner == Owner{} || !drop(e) })
 		if !now.exists || len(dropped) == 0 && idle == nil {
 			return nil
+		}
+		if err := f.fill(now, everything); err != nil {
+			return err
 		}
 		ports = portsOf(dropped)
 		ofLinks, err := now.unused(idle)
@@ -192,6 +215,9 @@ func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (port
 func (f *Firewall) erase(now *content, list []element) error {
 	if len(list) == 0 && len(now.elements) > 0 {
 		return nil
+	}
+	if err := f.connect(); err != nil {
+		return err
 	}
 	if len(list) == len(now.elements) {
 		f.conn.DelTable(f.obj.table)
@@ -209,6 +235,9 @@ func (f *Firewall) delete(list []element) error {
 	bare := make([]element, 0, len(list))
 	for _, e := range list {
 		bare = append(bare, element{set: e.set, raw: nftables.SetElement{Key: e.raw.Key, KeyEnd: e.raw.KeyEnd}})
+	}
+	if err := f.connect(); err != nil {
+		return err
 	}
 	if err := inChunks(bare, f.conn.SetDeleteElements); err != nil {
 		return errdefs.Bug("encode nft table: %w", err)

@@ -85,7 +85,7 @@ func (f *Firewall) Wall(w Wall) error {
 		return err
 	}
 	return locked(func() error {
-		now, err := f.read(true)
+		now, err := f.read(f.isOfWalls)
 		if err != nil {
 			return err
 		}
@@ -96,6 +96,9 @@ func (f *Firewall) Wall(w Wall) error {
 		return f.write(now, []part{f.obj.walling()}, now.missing(needed), w.Owner)
 	})
 }
+
+// isOfWalls tells the sets of the walling part.
+func (f *Firewall) isOfWalls(s *nftables.Set) bool { return s == f.obj.walls || f.obj.isWalled(s) }
 
 // left are the elements of other owners with an address of the needed ones.
 func (now *content) left(o *objects, needed []element, owner Owner) []element {
@@ -114,7 +117,7 @@ func (now *content) left(o *objects, needed []element, owner Owner) []element {
 // CheckWall returns an error of kind ErrNotFound if a pod's wall has a hole.
 func (f *Firewall) CheckWall(w Wall) error {
 	return locked(func() error {
-		now, err := f.read(true)
+		now, err := f.read(f.isOfWalls)
 		if err != nil {
 			return err
 		}
@@ -134,7 +137,7 @@ func (f *Firewall) CollectWalls(network string, valid []Owner) error {
 
 func (f *Firewall) unwall(stale func(Owner) bool) error {
 	return locked(func() error {
-		now, err := f.read(true)
+		now, err := f.read(f.isOfWalls)
 		if err != nil {
 			return err
 		}
@@ -157,6 +160,9 @@ func (f *Firewall) unwall(stale func(Owner) bool) error {
 		if len(dropped) == 0 {
 			return nil
 		}
+		if err := f.fill(now, everything); err != nil {
+			return err
+		}
 		return f.erase(now, dropped)
 	})
 }
@@ -164,6 +170,9 @@ func (f *Firewall) unwall(stale func(Owner) bool) error {
 // OthersThatDrop lists the chains of other tables, as "family table chain", that drop forwarded packets which they do not accept: what is
 // accepted here can't change that, as a packet must pass all tables. Tables of iptables-legacy can't be seen.
 func (f *Firewall) OthersThatDrop() ([]string, error) {
+	if err := f.connect(); err != nil {
+		return nil, err
+	}
 	chains, err := f.conn.ListChains()
 	if err != nil {
 		return nil, fmt.Errorf("list chains of nftables: %w", err)

@@ -43,7 +43,7 @@ func TestLifeOfWalls(t *testing.T) {
 		t.Errorf("a: %v", err)
 	}
 	testutil.Must(t, errors.Join(f.CollectWalls("other", nil), f.CollectWalls("net", []Owner{b.Owner}), f.CheckWall(b), f.CollectWalls("net", nil)))
-	if now, err := f.read(true); err != nil || now.exists {
+	if now, err := f.read(everything); err != nil || now.exists {
 		t.Errorf("the empty table is left, %v", err)
 	}
 }
@@ -84,6 +84,7 @@ func TestOthersThatDrop(t *testing.T) {
 	if list, err := f.OthersThatDrop(); err != nil || len(list) > 0 {
 		t.Errorf("%v, %v", list, err)
 	}
+	testutil.Must(t, f.connect())
 	other := f.conn.AddTable(&nftables.Table{Name: "other", Family: nftables.TableFamilyIPv4})
 	drop := nftables.ChainPolicyDrop
 	for name, hook := range map[string]*nftables.ChainHook{"FORWARD": nftables.ChainHookForward, "in": nftables.ChainHookInput} {
