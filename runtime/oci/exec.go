@@ -219,10 +219,14 @@ func (c *container) facts(host *cgroup.Host, spec *specs.Spec, pidfd *os.File) (
 // execGroup returns the group that a process starts in.
 func (c *container) execGroup(ctx context.Context, host *cgroup.Host, sub string) (*cgroup.Group, error) {
 	group, err := host.Open(c.rec.Cgroup)
-	if err != nil || sub == "" {
-		return group, err
+	switch {
+	case err != nil:
+		return nil, err
+	case sub != "":
+		return group.Sub(ctx, sub)
+	default:
+		return group.Joinable(c.rec.PID)
 	}
-	return group.Sub(ctx, sub)
 }
 
 func (c *container) openJoin(group *cgroup.Group, share *resctrl.Group, p *plan.Exec, pidfd *os.File) (_ *joined, err error) {

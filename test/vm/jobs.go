@@ -28,7 +28,7 @@ func allJobs() []job {
 		{folder: "runtime/container"},
 		{folder: "runtime/userns"},
 		{folder: "runtime/lsm", run: "^(TestDetect|TestDefaultProfile)"},
-		{folder: "runtime/cmd/berth-oci", run: "^(TestSystemd|TestEventsOfMemory|TestCreateStartKillDelete|TestExec|TestNetDevices|TestFeatures)$"},
+		{folder: "runtime/cmd/berth-oci", run: "^(TestSystemd|TestEventsOfMemory|TestCreateStartKillDelete|TestExec|TestExecBesideGroups|TestHostMountNamespace|TestNetDevices|TestFeatures)$"},
 		{folder: "imagestore/snapshot/overlay"},
 		{folder: "netns"},
 		{folder: "cni-plugins/internal/nft"},

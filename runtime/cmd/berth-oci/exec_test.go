@@ -215,3 +215,29 @@ func TestSeccompListener(t *testing.T) {
 		}
 	}
 }
+
+// A container may divide its group, as systemd does in one that is its own. On cgroup v2 the group can hold no process then, and what
+// is exec'd joins the first process.
+func TestExecBesideGroups(t *testing.T) {
+	p := newPlace(t)
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		testutil.Skip(t, "control groups are not those of v2 alone")
+	}
+	for i, m := range p.spec.Mounts {
+		if m.Type == "cgroup" {
+			p.spec.Mounts[i].Options = []string{"rw"}
+		}
+	}
+	at := p.fifo("told")
+	p.shell(`cd /sys/fs/cgroup && mkdir -p own/first && echo 1 >own/first/cgroup.procs && echo +memory +pids >cgroup.subtree_control &&
+		echo divided >/told || echo failed >/told; exec sleep 1000`)
+	p.write()
+	p.ok("create", "c")
+	p.ok("start", "c")
+	data, err := os.ReadFile(at)
+	testutil.Must(t, err)
+	want(t, "the container", string(data), "divided\n")
+	want(t, "exec", p.ok("exec", "c", "cat", "/proc/self/cgroup"), "0::/own/first\n")
+	want(t, "exec in a group of its own", p.ok("exec", "--cgroup", "second", "c", "cat", "/proc/self/cgroup"), "0::/second\n")
+	p.ok("delete", "--force", "c")
+}
