@@ -12,7 +12,7 @@ import (
 	"github.com/berth-runtime/berth/netns"
 )
 
-// del is DEL. It needs neither prevResult nor the namespace, and does each part whatever becomes of the others. The addresses
+// del is DEL. It needs neither prevResult nor the namespace nor a configuration that ADD would take, and does each part whatever becomes of the others. The addresses
 // are freed last, so that nobody gets one that is still in use; if the link can't be taken away they stay reserved.
 func del(r *plugin.Request) error {
 	host, err := netns.Current()
@@ -23,9 +23,9 @@ func del(r *plugin.Request) error {
 	if err != nil {
 		return errors.Join(err, host.Close())
 	}
-	dataDir, dataErr := r.Config.DataDir()
-	hostsDir, hostsErr := r.Config.HostsDir()
-	withdrawErr := errors.Join(dataErr, hostsErr,
+	dataDir, _ := r.Config.DataDir()
+	hostsDir, _ := r.Config.HostsDir()
+	withdrawErr := errors.Join(
 		names.Open(hostsDir, r.Config.Name).Remove(names.Owner(r.ContainerID, r.IfName)),
 		ports.Withdraw(fw, ports.Records(dataDir), firewallOwner(r)))
 	linkErr := link.Condemn(host.Netlink(), r.NS, link.HostName(r.Config.Name, r.ContainerID, r.IfName), r.IfName)

@@ -64,10 +64,7 @@ func prepare(r *plugin.Request) (config, nft.Attachment, error) {
 
 // del is DEL. It needs nothing but the names of the attachment, and the folder of records.
 func del(r *plugin.Request) error {
-	dir, err := r.Config.DataDir()
-	if err != nil {
-		return err
-	}
+	dir, _ := r.Config.DataDir()
 	return nft.With(func(fw *nft.Firewall) error { return ports.Withdraw(fw, ports.Records(dir), firewallOwner(r)) })
 }
 

@@ -89,11 +89,7 @@ func complete(r *plugin.Request, want values) *current.Result {
 // del is DEL: what was before ADD comes back, as far as the namespace is still there. A value that can't be set back is no reason to hold
 // up the end of a container, so it is told on stderr.
 func del(r *plugin.Request) error {
-	w, err := decode(r.Config.Raw)
-	if err != nil {
-		return err
-	}
-	f := folderOf(w.DataDir, r.Config.Name)
+	f := folderOf(dataDirOf(r.Config.Raw), r.Config.Name)
 	if r.NS != nil {
 		namespace, err := identify(r.NS)
 		if err != nil {
@@ -133,11 +129,7 @@ func check(r *plugin.Request) error {
 
 // gc is GC. What it removes belongs to namespaces that are gone or were given up.
 func gc(r *plugin.Request) error {
-	w, err := decode(r.Config.Raw)
-	if err != nil {
-		return err
-	}
-	return folderOf(w.DataDir, r.Config.Name).collect(r.Config.Valid)
+	return folderOf(dataDirOf(r.Config.Raw), r.Config.Name).collect(r.Config.Valid)
 }
 
 // status is STATUS: can the configuration be used?

@@ -49,9 +49,12 @@ const (
 
 // parseConfig decodes and checks a configuration, and the address that CNI_ARGS ask for. It is pure.
 func parseConfig(c plugin.Config, args map[string]string, ifName string) (config, error) {
-	w, err := decode(c.Raw)
-	if err != nil {
-		return config{}, err
+	var w wireConfig
+	if err := json.Unmarshal(c.Raw, &w); err != nil {
+		return config{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the tuning configuration: %w", err))
+	}
+	if w.DataDir != "" && !filepath.IsAbs(w.DataDir) {
+		return config{}, errdefs.Invalid("dataDir %q is not an absolute path", w.DataDir)
 	}
 	w.override(w.Args.CNI)
 	for _, mac := range []string{args["MAC"], w.RuntimeConfig.MAC, w.Args.CNI.MAC} { // the last one counts, as with the CNI project's
@@ -63,7 +66,7 @@ func parseConfig(c plugin.Config, args map[string]string, ifName string) (config
 	if err != nil {
 		return config{}, err
 	}
-	conf := config{DataDir: w.DataDir, Want: values{MAC: mac, AllMulti: w.AllMulti, TxQLen: w.TxQLen, Sysctls: w.Sysctls}}
+	conf := config{DataDir: dataDirOf(c.Raw), Want: values{MAC: mac, AllMulti: w.AllMulti, TxQLen: w.TxQLen, Sysctls: w.Sysctls}}
 	if w.MTU != nil {
 		conf.Want.MTU = *w.MTU
 	}
@@ -73,19 +76,16 @@ func parseConfig(c plugin.Config, args map[string]string, ifName string) (config
 	return conf, conf.Want.check(ifName)
 }
 
-// decode reads the configuration as far as DEL needs it, which does not care whether the rest makes sense.
-func decode(data []byte) (wireConfig, error) {
-	w := wireConfig{DataDir: defaultDataDir}
-	if err := json.Unmarshal(data, &w); err != nil {
-		return wireConfig{}, plugin.WithCode(types.ErrDecodingFailure, errdefs.Invalid("parse the tuning configuration: %w", err))
+// dataDirOf reads only where the records are, for DEL and GC, which must work whatever else is configured. A folder that ADD refuses holds none;
+// the usual one is as good then.
+func dataDirOf(data []byte) string {
+	var w struct {
+		DataDir string `json:"dataDir"`
 	}
-	if w.DataDir == "" {
-		w.DataDir = defaultDataDir
+	if err := json.Unmarshal(data, &w); err != nil || !filepath.IsAbs(w.DataDir) {
+		return defaultDataDir
 	}
-	if !filepath.IsAbs(w.DataDir) {
-		return wireConfig{}, errdefs.Invalid("dataDir %q is not an absolute path", w.DataDir)
-	}
-	return w, nil
+	return w.DataDir
 }
 
 // override takes what args of the container say instead of what the network says.

@@ -57,6 +57,9 @@ func frameCases() []testCase {
 				return e.frame(p, func(err error) error { return wantNamed(err, v) }, call{verb: "ADD", unset: v}, nil)
 			}})
 		}
+		if bad := refusedBy(p); bad != nil {
+			cases = append(cases, testCase{p + "/DEL works with what ADD refuses", func(e *env) error { return delRefused(e, p, bad) }})
+		}
 		if p == "host-local" || p == "static" || p == "portmap" {
 			continue // they do not look into the namespace
 		}
@@ -122,6 +125,33 @@ func wantVersion(err error) error {
 		return fmt.Errorf("the error object lacks cniVersion: %w", err)
 	}
 	return nil
+}
+
+// refusedBy are keys with values that a plugin's ADD can't take.
+func refusedBy(plugin string) object {
+	noSubnet := object{"type": "host-local", "ranges": []any{[]any{object{"subnet": "10.9.0.0/33"}}}}
+	return map[string]object{
+		"bridge": {"ipam": noSubnet, "dataDir": "here"}, "host-local": {"ipam": noSubnet},
+		"static":    {"ipam": object{"type": "static", "addresses": []any{object{"address": "here"}}}},
+		"portmap":   {"snat": "maybe", "dataDir": "here"},
+		"tuning":    {"sysctl": object{"net.core.somaxconn": 500}, "dataDir": "here"},
+		"bandwidth": {"ingressRate": "fast"},
+		"firewall":  {"ingressPolicy": "friends"},
+	}[plugin]
+}
+
+// delRefused does what a runtime does after a failed ADD. A DEL that fails would be tried again for ever, as a configuration that a container was
+// to be attached with does not change any more.
+func delRefused(e *env, plugin string, bad object) error {
+	c, err := e.container("c1")
+	if err != nil {
+		return err
+	}
+	conf := with(e.confOf(plugin), bad)
+	if _, err := e.run(call{plugin: plugin, verb: "ADD", c: c}, conf); err == nil {
+		return fmt.Errorf("ADD took %v", bad)
+	}
+	return e.del(plugin, c, conf)
 }
 
 func version(e *env, plugin string) error {

@@ -58,9 +58,10 @@ func Add(r *plugin.Request) (*current.Result, error) {
 	return result, nil
 }
 
-// Del frees the addresses of the attachment. It is idempotent.
+// Del frees the addresses of the attachment. It is idempotent, and does not care whether ADD would take the configuration.
 func Del(r *plugin.Request) error {
-	_, store, err := open(r)
+	dataDir, formerDir := folders(r.Config.Raw)
+	store, err := alloc.Open(dataDir, formerDir, r.Config.Name)
 	if err != nil {
 		return err
 	}

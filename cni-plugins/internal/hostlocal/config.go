@@ -106,6 +106,19 @@ func ParseConfig(data []byte, args map[string]string) (Config, error) {
 	return c, err
 }
 
+// folders reads only where the records are. A folder that ADD refuses holds none; the usual one is as good then.
+func folders(data []byte) (dataDir, formerDir string) {
+	var w struct {
+		IPAM struct {
+			DataDir string `json:"dataDir"`
+		} `json:"ipam"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil || !filepath.IsAbs(w.IPAM.DataDir) {
+		return DefaultDataDir, formerDataDir
+	}
+	return w.IPAM.DataDir, w.IPAM.DataDir
+}
+
 func checkRoute(r *types.Route) error {
 	switch {
 	case r == nil || r.Dst.IP == nil:

@@ -9,7 +9,8 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
-// folder reads the key of a folder, and is right for DEL and GC, which must work whatever else is configured. With an error it returns usual.
+// folder reads the key of a folder, and is right for DEL and GC, which must work whatever else is configured. With an error it returns
+// usual: DEL goes on with that, as ADD refuses the key, so that nothing is there.
 func (c Config) folder(key, usual string) (string, error) {
 	dir := usual
 	raw := decodeObject(c.Raw)[key]
