@@ -32,6 +32,9 @@ func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo
 		return err
 	}
 	ports.Tell(r, p.Firewall.Ports, published)
+	if err := warnOfOthers(r, p, fw); err != nil {
+		return err
+	}
 	if err := name(r, p, undo); err != nil {
 		return err
 	}
@@ -51,6 +54,18 @@ func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo
 	}
 	fillResult(p, br, hostEnd, end)
 	return nil
+}
+
+// warnOfOthers tells, with the first container, of chains that keep packets of the bridge from being forwarded.
+func warnOfOthers(r *plugin.Request, p plan, fw *nft.Firewall) error {
+	if !fw.Fresh() || !p.Forward4 && !p.Forward6 {
+		return nil
+	}
+	text, err := fw.Obstacle(p.Firewall.Link)
+	if text != "" {
+		r.Warn("network %s: %s", r.Config.Name, text)
+	}
+	return err
 }
 
 // name puts the container's names into the network's file. Without names it takes away what stands there for its addresses.

@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"strings"
+	"slices"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/vishvananda/netlink"
@@ -38,10 +38,13 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 // warnOfOthers names chains that drop what they do not know. With iptables as backend, the CNI project's plugin would add the container
 // to such a chain.
 func warnOfOthers(r *plugin.Request, fw *nft.Firewall) error {
-	others, err := fw.OthersThatDrop()
-	if err == nil && len(others) > 0 {
-		r.Warn("network %s: chains of others drop forwarded packets that they do not accept: %s; accept the container's subnet there",
-			r.Config.Name, strings.Join(others, ", "))
+	behind := r.IfName
+	if i := slices.IndexFunc(r.Config.Prev.Interfaces, func(l *current.Interface) bool { return l.Sandbox == "" }); i >= 0 {
+		behind = r.Config.Prev.Interfaces[i].Name // the bridge, or the end of ptp
+	}
+	text, err := fw.Obstacle(behind)
+	if text != "" {
+		r.Warn("network %s: %s", r.Config.Name, text)
 	}
 	return err
 }

@@ -41,6 +41,7 @@ type call struct {
 	stdin        []byte // instead of conf
 	netns        string // instead of that of the container
 	unset        string // a variable to leave out
+	repair       bool   // CHECK is to put back what is missing, which berth's plugins know
 }
 
 // callTimeout is for plugins that hang.
@@ -68,6 +69,9 @@ func (e *env) environment(k call) []string {
 			name = "eth0"
 		}
 		vars = append(vars, "CNI_CONTAINERID="+k.c.id, "CNI_IFNAME="+name, "CNI_NETNS="+path)
+	}
+	if k.repair {
+		vars = append(vars, "BERTH_CNI_REPAIR=1")
 	}
 	if k.args != "" {
 		vars = append(vars, "CNI_ARGS="+k.args)

@@ -21,6 +21,7 @@ type Firewall struct {
 	socket  *netlink.Conn  // that of conn
 	obj     *objects
 	rewrite bool // Add and Wall write the rules in any case
+	fresh   bool
 }
 
 // Open gives access to the nftables of the calling process's network namespace. Nothing is written yet.
@@ -46,6 +47,9 @@ func (f *Firewall) connect() (err error) {
 
 // Distrust has Add and Wall write all rules, also when the table looks as if it had them: others may have taken out single ones.
 func (f *Firewall) Distrust() { f.rewrite = true }
+
+// Fresh tells whether Add or Wall wrote rules, which is so for the first attachment of a host, and after others flushed the table.
+func (f *Firewall) Fresh() bool { return f.fresh }
 
 // Close closes the connection; see the package's text for what it may wait for.
 func (f *Firewall) Close() error {
@@ -108,6 +112,7 @@ func (f *Firewall) write(now *content, parts []part, missing []element, o Owner)
 	if err := f.connect(); err != nil {
 		return err
 	}
+	f.fresh = f.fresh || len(stale) > 0
 	var errs []error
 	for _, p := range stale {
 		errs = append(errs, f.obj.write(f.conn, p))

@@ -1,7 +1,6 @@
 package nft
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -165,37 +164,4 @@ func (f *Firewall) unwall(stale func(Owner) bool) error {
 		}
 		return f.erase(now, dropped)
 	})
-}
-
-// OthersThatDrop lists the chains of other tables, as "family table chain", that drop forwarded packets which they do not accept: what is
-// accepted here can't change that, as a packet must pass all tables. Tables of iptables-legacy can't be seen.
-func (f *Firewall) OthersThatDrop() ([]string, error) {
-	if err := f.connect(); err != nil {
-		return nil, err
-	}
-	chains, err := f.conn.ListChains()
-	if err != nil {
-		return nil, fmt.Errorf("list chains of nftables: %w", err)
-	}
-	var list []string
-	for _, c := range chains {
-		family, ok := familyName(c.Table.Family)
-		if ok && c.Table.Name != tableName && c.Hooknum != nil && *c.Hooknum == *nftables.ChainHookForward && c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
-			list = append(list, fmt.Sprintf("%s %s %s", family, c.Table.Name, c.Name))
-		}
-	}
-	return list, nil
-}
-
-// familyName names the families whose hook forward is for packets between networks.
-func familyName(f nftables.TableFamily) (string, bool) {
-	switch f {
-	case nftables.TableFamilyIPv4:
-		return "ip", true
-	case nftables.TableFamilyIPv6:
-		return "ip6", true
-	case nftables.TableFamilyINet:
-		return "inet", true
-	}
-	return "", false
 }

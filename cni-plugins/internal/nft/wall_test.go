@@ -3,10 +3,7 @@ package nft
 import (
 	"errors"
 	"net/netip"
-	"slices"
 	"testing"
-
-	"github.com/google/nftables"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
@@ -77,25 +74,4 @@ func TestWallsAndPortsOfOneOwner(t *testing.T) {
 	}
 	_, err = f.Collect("net", nil, func(string) bool { return true })
 	testutil.Must(t, err)
-}
-
-func TestOthersThatDrop(t *testing.T) {
-	f := open(t, "brt0")
-	if list, err := f.OthersThatDrop(); err != nil || len(list) > 0 {
-		t.Errorf("%v, %v", list, err)
-	}
-	testutil.Must(t, f.connect())
-	other := f.conn.AddTable(&nftables.Table{Name: "other", Family: nftables.TableFamilyIPv4})
-	drop := nftables.ChainPolicyDrop
-	for name, hook := range map[string]*nftables.ChainHook{"FORWARD": nftables.ChainHookForward, "in": nftables.ChainHookInput} {
-		f.conn.AddChain(&nftables.Chain{Name: name, Table: other, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter, Policy: &drop})
-	}
-	f.conn.AddChain(&nftables.Chain{Name: "x", Table: other, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityRaw})
-	testutil.Must(t, f.conn.Flush())
-	list, err := f.OthersThatDrop()
-	if err != nil || !slices.Equal(list, []string{"ip other FORWARD"}) {
-		t.Errorf("%v, %v", list, err)
-	}
-	f.conn.DelTable(other)
-	testutil.Must(t, f.conn.Flush())
 }
