@@ -13,5 +13,6 @@
 // Crash safety: a layer is made in tmp, brought to the disk with syncfs, renamed, and the folder of layers is synced.
 // Snapshots are renamed into place and never synced; they don't outlive a reboot: after one, they can only be discarded.
 //
-// Locks: Driver.mu guards the index of snapshots in memory, and syncer.mu a list of waiters; neither is held across I/O.
+// Locks: Driver.mu guards the index of snapshots in memory, syncer.mu a list of waiters, and deleter.mu a list of folders; none is
+// held across I/O.
 package overlay

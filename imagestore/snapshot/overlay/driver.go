@@ -39,6 +39,7 @@ type Driver struct {
 	empty     *sys.Dir // a folder without content, for mounts that would have no lower one
 	how       mounter
 	syncer    syncer
+	deleter   deleter
 	boot      string        // the kernel's boot_id
 	serial    atomic.Uint64 // of names in tmp
 
@@ -78,6 +79,7 @@ func Open(ctx context.Context, cfg Config) (_ *Driver, err error) {
 		return nil, fmt.Errorf("mount overlayfs on %s: %w", cfg.Root, err)
 	}
 	d.syncer.fs = d.root
+	d.deleter.tmp, d.deleter.log = d.tmp, d.log
 	d.log.LogAttrs(ctx, slog.LevelDebug, "overlay snapshots are open", slog.String("root", cfg.Root), slog.String("mount", string(d.how)))
 	cu.Release()
 	return d, nil
@@ -116,6 +118,7 @@ func (d *Driver) openFolders(path string) (err error) {
 // Close lets go of the store. Mounts made from it live on.
 func (d *Driver) Close() error {
 	d.syncer.wait()
+	d.deleter.close()
 	var errs []error
 	for _, f := range []*sys.Dir{d.root, d.layers, d.snapshots, d.tmp, d.empty} {
 		if f != nil {
@@ -169,13 +172,4 @@ func (d *Driver) temp(what string) (name string, dir *sys.Dir, err error) {
 		return "", nil, fmt.Errorf("open folder tmp/%s: %w", name, err)
 	}
 	return name, dir, nil
-}
-
-// trash moves name out of from, where it is gone at once, and deletes it. ErrNotExist if there is no such name.
-func (d *Driver) trash(from *sys.Dir, name string) error {
-	gone := "trash-" + strconv.FormatUint(d.serial.Add(1), 10)
-	if err := from.RenameNew(name, d.tmp, gone); err != nil {
-		return err
-	}
-	return removeTree(d.tmp, gone)
 }

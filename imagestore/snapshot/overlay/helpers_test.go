@@ -40,6 +40,7 @@ func newDriver(t testing.TB) (*Driver, string) {
 	d, err := Open(t.Context(), Config{Root: root})
 	must(t, err)
 	t.Cleanup(func() {
+		d.deleter.done.Wait()
 		must(t, d.Close())
 		left, err := os.ReadDir(filepath.Join(root, "tmp"))
 		must(t, err)

@@ -181,12 +181,12 @@ func (d *Driver) readSnapshot(key string) (snapshotInfo, error) {
 	return parseSnapshotInfo(data)
 }
 
-// Discard removes a snapshot.
+// Discard removes a snapshot. Its files are deleted in the background.
 func (d *Driver) Discard(_ context.Context, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	err := d.trash(d.snapshots, key)
+	err := d.trashLater(d.snapshots, key)
 	if _, still := d.snapshots.Lstat(key); errors.Is(still, syscall.ENOENT) {
 		d.release(key)
 	}
