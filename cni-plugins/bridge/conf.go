@@ -28,6 +28,7 @@ type config struct {
 	Isolated         bool // from other isolated ports of the bridge
 	Open             bool // the node routes to other networks of ours
 	Internal         bool // the node routes to no other network
+	Closed           bool // the node routes to published ports alone
 	CheckMAC         bool
 	VLANs            link.VLANs
 	MAC              net.HardwareAddr // nil = derived from the address
@@ -60,6 +61,7 @@ type wireConfig struct {
 	ICC                       *bool       `json:"icc"`
 	Isolation                 string      `json:"isolation"`
 	Internal                  bool        `json:"internal"`
+	PublishedOnly             bool        `json:"publishedOnly"`
 	DNS                       types.DNS   `json:"dns"`
 	AutoHostPorts             string      `json:"autoHostPorts"`
 	DataDir                   string      `json:"dataDir"` // see plugin.Config.DataDir
@@ -119,7 +121,7 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 		Bridge: w.Bridge, IsGateway: w.IsGateway || w.IsDefaultGateway, IsDefaultGateway: w.IsDefaultGateway,
 		ForceAddress: w.ForceAddress, IPMasq: w.IPMasq, MTU: w.MTU, Hairpin: w.HairpinMode, Promisc: w.PromiscMode,
 		DAD: w.EnableDAD, NoInterface: w.DisableContainerInterface, Isolated: w.PortIsolation || w.ICC != nil && !*w.ICC,
-		Open: w.Isolation == "none", Internal: w.Internal,
+		Open: w.Isolation == "none", Internal: w.Internal, Closed: w.PublishedOnly,
 		CheckMAC: w.MacSpoofChk, VLANs: link.VLANs{Tag: w.Vlan, DropDefault: !w.PreserveDefaultVlan},
 		Ports: w.RuntimeConfig.PortMappings, HasIPAM: c.IPAMType != "",
 	}

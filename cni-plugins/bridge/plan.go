@@ -49,7 +49,7 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 		},
 		DAD: c.DAD, Up: !c.NoInterface, Ingress: c.Ingress, Egress: c.Egress, Chooser: c.Chooser, Names: c.Names,
 		Hosts:    names.Open(c.HostsDir, r.Config.Name),
-		Firewall: nft.Attachment{Owner: firewallOwner(r), Link: link.GatewayName(c.Bridge, c.VLANs.Tag), Isolated: !c.Open, Internal: c.Internal, Private: c.Isolated},
+		Firewall: nft.Attachment{Owner: firewallOwner(r), Link: link.GatewayName(c.Bridge, c.VLANs.Tag), Isolated: !c.Open, Internal: c.Internal, Private: c.Isolated, Closed: c.Closed},
 		Result:   &current.Result{Interfaces: []*current.Interface{{Name: c.Bridge}, {}, {Name: r.IfName, Sandbox: r.Netns}}},
 	}
 	p.Result.Interfaces[1].Name = p.Veth.Host

@@ -53,6 +53,7 @@ type Attachment struct {
 	Isolated   bool // the node does not route between the link and others that are isolated, except to published ports
 	Internal   bool // the node does not route between the link and any other
 	Private    bool // the node does not route back to the link what came from it
+	Closed     bool // what comes from elsewhere to the link goes to published ports alone
 	MasqAll    bool // who uses a published port looks like the node to the pod
 	NoSNAT     bool // leave source addresses alone, at the price that pods behind the link and the node's 127.0.0.1 can't use the ports
 }

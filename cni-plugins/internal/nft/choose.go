@@ -8,9 +8,9 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// chooseRevision is like revision, for what publishes ports to some packets alone, and what hides who asked: who doesn't want that does
-// not pay for it.
-const chooseRevision = "chooserevision1"
+// chooseRevision is like revision, for what publishes ports to some packets alone, hides who asked, and closes links to all but published
+// ports: who doesn't want that does not pay for it.
+const chooseRevision = "chooserevision2"
 
 // Registers of what is looked up in when4 and when6, after the protocol: port, link, source.
 const (
@@ -19,11 +19,11 @@ const (
 	whenFrom = 14 // NFT_REG32_06
 )
 
-// choosing is the part for ports with a Match, and for attachments with MasqAll.
+// choosing is the part for ports with a Match, and for attachments with MasqAll or Closed.
 func (o *objects) choosing() part {
 	return part{
-		sets:   []*nftables.Set{o.when4, o.when6, o.hide4, o.hide6},
-		chains: []*nftables.Chain{o.whenIn, o.whenOut, o.hide},
+		sets:   []*nftables.Set{o.when4, o.when6, o.hide4, o.hide6, o.closed},
+		chains: []*nftables.Chain{o.whenIn, o.whenOut, o.hide, o.close},
 		rules:  o.chooseRules(), marker: o.chooseRevision,
 	}
 }
@@ -42,6 +42,10 @@ func (o *objects) chooseRules() []rule {
 		// ct status dnat ip daddr @hide4 masquerade
 		{o.hide, slices.Concat(published(), f4.is(), f4.load(f4.daddr, reg), []expr.Any{inSet(o.hide4)}, masquerade())},
 		{o.hide, slices.Concat(published(), f6.is(), f6.load(f6.daddr, reg), []expr.Any{inSet(o.hide6)}, masquerade())},
+		// ct status dnat accept, ct state established,related accept, oifname . oifname @closed iifname . oifname != @closed drop
+		{o.close, slices.Concat(published(), verdict(expr.VerdictAccept))},
+		{o.close, slices.Concat(underWay(), verdict(expr.VerdictAccept))},
+		{o.close, slices.Concat(leavesBy(o.closed), goesBack(o.closed, false), verdict(expr.VerdictDrop))},
 	}
 }
 

@@ -117,7 +117,7 @@ func elements(o *objects, a Attachment) []element {
 	for _, s := range []struct {
 		wanted bool
 		set    *nftables.Set
-	}{{!a.NoSNAT, o.link}, {a.Isolated, o.isolated}, {a.Internal, o.internal}, {a.Private, o.private}} {
+	}{{!a.NoSNAT, o.link}, {a.Isolated, o.isolated}, {a.Internal, o.internal}, {a.Private, o.private}, {a.Closed, o.closed}} {
 		if s.wanted {
 			list = append(list, element{set: s.set, link: a.Link, raw: nftables.SetElement{Key: linkKey(a.Link)}})
 		}

@@ -15,9 +15,10 @@
 //
 //	map when4, when6     protocol . host port . link . source . host address, as ranges  →  pod address . pod port
 //	set hide4, hide6     pod address, of pods whose published ports see the node as the client
+//	set closed           link . link, of links that are reached from elsewhere at published ports alone
 //
-// The sets of walls and their chain are there if somebody asked for walls, the last two and the chains when_in, when_out and hide if somebody
-// asked for those. Elements of ports, self, when, hide, walled and alone carry their owner in their comment: network, container,
+// The sets of walls and their chain are there if somebody asked for walls, the last three and the chains when_in, when_out, hide and close
+// if somebody asked for those. Elements of ports, self, when, hide, walled and alone carry their owner in their comment: network, container,
 // interface. So DEL and GC need no files and no namespaces, and a second pod that asks for a published port gets an error that names the
 // first one. Elements of the others belong to a link, as long as it has pods: a pod without published ports and walls changes nothing here.
 //

@@ -97,7 +97,7 @@ func (f *Firewall) Add(a Attachment) error {
 // partsFor are the parts of the table that an attachment needs.
 func (f *Firewall) partsFor(a Attachment) []part {
 	parts := []part{f.obj.publishing()}
-	if a.MasqAll || slices.ContainsFunc(a.Ports, func(p Port) bool { return p.Match != Match{} }) {
+	if a.MasqAll || a.Closed || slices.ContainsFunc(a.Ports, func(p Port) bool { return p.Match != Match{} }) {
 		parts = append(parts, f.obj.choosing())
 	}
 	return parts

@@ -46,14 +46,14 @@ func TestConflictsOfMatches(t *testing.T) {
 func TestLifeOfMatches(t *testing.T) {
 	f := open(t, "brt0")
 	web := port(TCP, "0.0.0.0:80", "10.0.0.2:8080")
-	a := Attachment{Owner: Owner{"net", "a", "eth0"}, Link: "brt0", MasqAll: true, Ports: []Port{
+	a := Attachment{Owner: Owner{"net", "a", "eth0"}, Link: "brt0", MasqAll: true, Closed: true, Ports: []Port{
 		from(web, "", "0.0.0.0", "9.255.255.255"), from(web, "", "11.0.0.0", "255.255.255.255"),
 		from(port(UDP, "[2001:db8::1]:53", "[fd00::2]:53"), "eth0", "2001:db8::", "2001:db8::ffff"),
 	}}
 	b := Attachment{Owner: Owner{"net", "b", "eth0"}, Link: "brt0", Ports: []Port{from(port(TCP, "0.0.0.0:80", "10.0.0.3:8080"), "", "10.0.0.0", "10.255.255.255")}}
 	for range 2 {
 		testutil.Must(t, errors.Join(f.Add(a), f.Add(b), f.Check(a), f.Check(b)))
-		if n := f.count(t); n != 1+3+2+2+1+1 { // link; ports, selves and masqueraded of a; port and self of b
+		if n := f.count(t); n != 2+3+2+2+1+1 { // link, which is closed; ports, selves and masqueraded of a; port and self of b
 			t.Fatalf("%d elements", n)
 		}
 	}

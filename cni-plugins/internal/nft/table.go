@@ -27,8 +27,8 @@ type objects struct {
 	walled4, walled6, alone4, alone6, walls, wallRevision *nftables.Set
 	wall                                                  *nftables.Chain
 
-	when4, when6, hide4, hide6, chooseRevision *nftables.Set
-	whenIn, whenOut, hide                      *nftables.Chain
+	when4, when6, hide4, hide6, closed, chooseRevision *nftables.Set
+	whenIn, whenOut, hide, close                       *nftables.Chain
 }
 
 func newObjects() *objects {
@@ -87,6 +87,8 @@ func newObjects() *objects {
 
 		when4: when("when4", v4), when6: when("when6", v6),
 		hide4: set("hide4", v4), hide6: set("hide6", v6),
+		closed:         set("closed", link, link),
+		close:          base("close", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
 		chooseRevision: set(chooseRevision, nftables.TypeMark),
 		whenIn:         base("when_in", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest),
 		whenOut:        base("when_out", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
