@@ -13,6 +13,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/link"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -90,7 +91,6 @@ func TestConfigRefusals(t *testing.T) {
 		"vlan":              {`"vlan":4095`, errdefs.ErrInvalid},
 		"vlan of a gateway": {`"vlan":1000,"bridge":"twelve-lette","isGateway":true`, errdefs.ErrInvalid},
 		"trunk, no end":     {`"vlanTrunk":[{"minID":5}]`, errdefs.ErrInvalid},
-		"trunk, both forms": {`"vlanTrunk":[{"id":5,"minID":5,"maxID":6}]`, errdefs.ErrInvalid},
 		"trunk, backwards":  {`"vlanTrunk":[{"minID":6,"maxID":5}]`, errdefs.ErrInvalid},
 		"trunk, too high":   {`"vlanTrunk":[{"id":4095}]`, errdefs.ErrInvalid},
 		"trunk with vlan":   {`"vlan":6,"vlanTrunk":[{"minID":5,"maxID":7}]`, errdefs.ErrInvalid},
@@ -122,6 +122,16 @@ func TestConfigRefusals(t *testing.T) {
 	r := request(t, `{"cniVersion":"1.1.0","name":"net","vlan":0,"vlanTrunk":[],"x-other-tool":{},"ipMasqBackend":"nftables"}`)
 	if _, err := parseConfig(r.Config, map[string]string{"MAC": "02:00:00:00:00:01", "K8S_POD_NAME": "x"}); err != nil {
 		t.Errorf("harmless keys: %v", err)
+	}
+}
+
+// Entries of vlanTrunk may have both forms, or none, as the CNI project's plugin takes them.
+func TestTrunks(t *testing.T) {
+	r := request(t, `{"cniVersion":"1.1.0","name":"net","vlanTrunk":[{"id":5,"minID":7,"maxID":9},{},{"id":4094}]}`)
+	c, err := parseConfig(r.Config, nil)
+	want := []link.VLANRange{{First: 5, Last: 5}, {First: 7, Last: 9}, {First: 4094, Last: 4094}}
+	if diff := cmp.Diff(want, c.VLANs.Trunk); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
 	}
 }
 

@@ -207,24 +207,26 @@ func (c config) check() error {
 	return c.Egress.Validate()
 }
 
-// parseTrunk checks the VLANs whose tags a container sees. tag is the one that it is in without a tag.
+// parseTrunk checks the VLANs whose tags a container sees. tag is the one that it is in without a tag. An entry may have an id, a range, or both.
 func parseTrunk(list []wireTrunk, tag int) ([]link.VLANRange, error) {
 	var out []link.VLANRange
 	for i, w := range list {
-		first, last := w.MinID, w.MaxID
-		switch {
-		case w.ID != nil && first == nil && last == nil:
-			first, last = w.ID, w.ID
-		case w.ID != nil || first == nil || last == nil:
-			return nil, errdefs.Invalid("vlanTrunk[%d]: give either id, or minID and maxID", i)
+		if (w.MinID == nil) != (w.MaxID == nil) {
+			return nil, errdefs.Invalid("vlanTrunk[%d]: minID and maxID need each other", i)
 		}
-		if *first < 1 || *last < *first || *last > link.MaxVLAN {
-			return nil, errdefs.Invalid("vlanTrunk[%d]: %d to %d is no range of VLANs between 1 and %d", i, *first, *last, link.MaxVLAN)
+		for _, ends := range [][2]*int{{w.ID, w.ID}, {w.MinID, w.MaxID}} {
+			if ends[0] == nil {
+				continue
+			}
+			first, last := *ends[0], *ends[1]
+			if first < 1 || last < first || last > link.MaxVLAN {
+				return nil, errdefs.Invalid("vlanTrunk[%d]: %d to %d is no range of VLANs between 1 and %d", i, first, last, link.MaxVLAN)
+			}
+			if first <= tag && tag <= last {
+				return nil, errdefs.Invalid("vlanTrunk[%d]: has VLAN %d, which vlan says comes without tags", i, tag)
+			}
+			out = append(out, link.VLANRange{First: uint16(first), Last: uint16(last)})
 		}
-		if *first <= tag && tag <= *last {
-			return nil, errdefs.Invalid("vlanTrunk[%d]: has VLAN %d, which vlan says comes without tags", i, tag)
-		}
-		out = append(out, link.VLANRange{First: uint16(*first), Last: uint16(*last)})
 	}
 	return out, nil
 }

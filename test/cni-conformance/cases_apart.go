@@ -22,6 +22,7 @@ func apartCases() []testCase {
 		{"bridge/networks are isolated from each other", networksIsolated},
 		{"bridge/isolation: none", networksOpen},
 		{"bridge/internal", internalNetwork},
+		{"bridge/IPv6 only: pods, outside, published ports", ipv6Only},
 		{"bridge/publishedOnly: who has a route reaches published ports alone", publishedOnly},
 		{"bridge/icc: false keeps containers apart", noICC},
 		{"bridge/macspoofchk drops frames with another address", macSpoof},

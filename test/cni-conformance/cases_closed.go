@@ -57,3 +57,31 @@ func publishedOnly(e *env) error {
 		reach(e.host, "10.9.0.3:80", ""), reach(open.ns, "10.9.0.3:80", ""), reach(open.ns, "192.0.2.1:8081", ""),
 		reach(c.ns, "192.0.2.2:99", "192.0.2.1"), e.check("bridge", c, conf, raw))
 }
+
+func ipv6Only(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	conf := with(e.bridge(), object{"ipam": with(e.ipam(), object{"ranges": []any{[]any{object{"subnet": "fd09::/64"}}}})})
+	c, result, raw, err := e.published("c1", conf, both(8080, 80, ""))
+	if err != nil {
+		return err
+	}
+	if len(result.IPs) != 1 || len(result.Routes) != 1 || result.Routes[0].Dst.String() != "::/0" {
+		return fmt.Errorf("result %v", raw)
+	}
+	other, _, _, err := e.attached("c2", conf)
+	if err != nil {
+		return err
+	}
+	if err := e.serve(outside, 99); err != nil {
+		return err
+	}
+	seen, err := ask(c.ns, "tcp", "[2001:db8::2]:99")
+	if err == nil && seen.String() != "2001:db8::1" {
+		err = fmt.Errorf("outside, the container is %s", seen)
+	}
+	return errors.Join(err, reach(other.ns, "[fd09::2]:80", "fd09::3"), reach(outside, "[2001:db8::1]:8080", "2001:db8::2"), reach(other.ns, "[fd09::1]:8080", ""),
+		e.check("bridge", c, conf, raw), e.del("portmap", c, portmapConf(both(8080, 80, ""), raw)), e.del("bridge", c, conf))
+}
