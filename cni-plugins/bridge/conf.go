@@ -121,8 +121,8 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 		Bridge: w.Bridge, IsGateway: w.IsGateway || w.IsDefaultGateway, IsDefaultGateway: w.IsDefaultGateway,
 		ForceAddress: w.ForceAddress, IPMasq: w.IPMasq, MTU: w.MTU, Hairpin: w.HairpinMode, Promisc: w.PromiscMode,
 		DAD: w.EnableDAD, NoInterface: w.DisableContainerInterface, Isolated: w.PortIsolation || w.ICC != nil && !*w.ICC,
-		Open: w.Isolation == "none", Internal: w.Internal, Closed: w.PublishedOnly,
-		CheckMAC: w.MacSpoofChk, VLANs: link.VLANs{Tag: w.Vlan, DropDefault: !w.PreserveDefaultVlan},
+		Open: w.Isolation == "none" || w.Isolation == "" && !w.IsGateway && !w.IsDefaultGateway, Internal: w.Internal,
+		Closed: w.PublishedOnly, CheckMAC: w.MacSpoofChk, VLANs: link.VLANs{Tag: w.Vlan, DropDefault: !w.PreserveDefaultVlan},
 		Ports: w.RuntimeConfig.PortMappings, HasIPAM: c.IPAMType != "",
 	}
 	if b := w.RuntimeConfig.Bandwidth; b != nil {

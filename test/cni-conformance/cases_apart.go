@@ -25,6 +25,7 @@ func apartCases() []testCase {
 		{"bridge/IPv6 only: pods, outside, published ports", ipv6Only},
 		{"bridge/publishedOnly: who has a route reaches published ports alone", publishedOnly},
 		{"bridge/icc: false keeps containers apart", noICC},
+		{"bridge/a bridge with the uplink leaves the masquerading of other networks alone", bridgeWithUplink},
 		{"bridge/macspoofchk drops frames with another address", macSpoof},
 	}
 }
@@ -263,4 +264,38 @@ func detour(from *netns.Handle, to *current.IPConfig) error {
 	}
 	neighbour := &net.IPNet{IP: to.Address.IP, Mask: net.CIDRMask(32, 32)}
 	return from.Netlink().RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: neighbour, Gw: to.Gateway})
+}
+
+// bridgeWithUplink has a network on the bridge that the node itself is connected by, as for containers with addresses of the LAN.
+func bridgeWithUplink(e *env) error {
+	outside, err := e.outside()
+	if err != nil {
+		return err
+	}
+	h, br := e.host.Netlink(), &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}}
+	uplink, err := h.LinkByName("uplink")
+	if err != nil {
+		return err
+	}
+	addrs, err := h.AddrList(uplink, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		err = errors.Join(err, h.AddrDel(uplink, &a))
+	}
+	err = errors.Join(err, h.LinkAdd(br), h.LinkSetMaster(uplink, br), address(e.host, "lan0", "192.0.2.1/24"))
+	if err != nil {
+		return err
+	}
+	a, _, _, err := e.attached("a", e.bridge())
+	if err != nil {
+		return err
+	}
+	ipam := e.static(object{"addresses": []any{object{"address": "192.0.2.50/24"}}, "routes": nil})["ipam"]
+	b, _, _, err := e.attached("b", object{"cniVersion": "1.1.0", "name": "lan", "type": "bridge", "bridge": "lan0", "ipam": ipam})
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.serve(outside, 80), reach(b.ns, "192.0.2.2:80", "192.0.2.50"), reach(a.ns, "192.0.2.2:80", "192.0.2.1"))
 }

@@ -82,8 +82,10 @@ func (o *objects) natRules() []rule {
 		{o.postrouting, slices.Concat(f4.is(), published(), f4.toItself(), masquerade())},
 		{o.postrouting, slices.Concat(f6.is(), published(), f6.toItself(), masquerade())},
 		{o.postrouting, slices.Concat(published(), o.backToLink(), masquerade())},
-		// To other pods nothing is hidden; to the outside the pod's address is.
-		{o.postrouting, slices.Concat(o.toLinks(), verdict(expr.VerdictAccept))},
+		// To pods that are hidden themselves nothing is hidden; to the outside the pod's address is. The link alone does not tell what is
+		// outside: it may be a bridge that the node's uplink is a port of, too.
+		{o.postrouting, slices.Concat(f4.masked(expr.MetaKeyOIFNAME, f4.daddr), verdict(expr.VerdictAccept))},
+		{o.postrouting, slices.Concat(f6.masked(expr.MetaKeyOIFNAME, f6.daddr), verdict(expr.VerdictAccept))},
 		{o.postrouting, f4.hide()},
 		{o.postrouting, f6.hide()},
 	}
@@ -144,8 +146,12 @@ func (f family) toItself() []expr.Any {
 // hide masquerades what comes from a subnet that wants it, except multicast. The link that a forwarded packet came from is known in
 // postrouting since Linux 5.7; what a bridge passes on by itself has none and stays as it is.
 func (f family) hide() []expr.Any {
-	iif := []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}}
-	return slices.Concat(f.is(), iif, f.load(f.saddr, reg16), []expr.Any{inSet(f.masq)}, f.prefix(f.daddr, f.multicast, false), masquerade())
+	return slices.Concat(f.masked(expr.MetaKeyIIFNAME, f.saddr), f.prefix(f.daddr, f.multicast, false), masquerade())
+}
+
+// masked looks a link and an address up among the subnets that want masquerading.
+func (f family) masked(link expr.MetaKey, offset uint32) []expr.Any {
+	return slices.Concat(f.is(), []expr.Any{&expr.Meta{Key: link, Register: reg}}, f.load(offset, reg16), []expr.Any{inSet(f.masq)})
 }
 
 func inSet(s *nftables.Set) expr.Any {
