@@ -27,6 +27,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// Snapshots unpacks and mounts layers; it belongs to this store alone. nil: overlay, in a folder below Root.
 	Snapshots snapshot.Driver
+	// Places are paths on which something is mounted in every container; see [overlay.Config].
+	Places []string
 	// Pinned are image names that stay (the kubelet's GC leaves them alone), e.g. a pause image.
 	Pinned []string
 	// Timing bounds waiting for registries; zero values are the defaults.
@@ -71,7 +73,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	}
 	cu.Add(s.records.Close)
 	if s.driver == nil {
-		d, err := overlay.Open(ctx, overlay.Config{Root: filepath.Join(c.Root, "overlay"), Logger: c.Logger})
+		d, err := overlay.Open(ctx, overlay.Config{Root: filepath.Join(c.Root, "overlay"), Logger: c.Logger, Places: c.Places})
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-runtime/berth/cri-server/network"
 	"github.com/berth-runtime/berth/cri-server/pod"
 	"github.com/berth-runtime/berth/cri-server/rpc"
+	"github.com/berth-runtime/berth/cri-server/spec"
 	"github.com/berth-runtime/berth/cri-server/stream"
 	"github.com/berth-runtime/berth/imagestore"
 	"github.com/berth-runtime/berth/internal/cleanup"
@@ -57,6 +58,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 	stop.Add(listener.Close)
 	images, err := imagestore.Open(ctx, imagestore.Config{ // locks its folder itself
 		Root: filepath.Join(cfg.Root, "images"), CertsDir: cfg.Registry.CertsDir, Logger: log.With("part", "images"),
+		Places: spec.PodFiles(),
 	})
 	if err != nil {
 		return err

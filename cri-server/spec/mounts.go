@@ -126,6 +126,16 @@ func kernelMounts(privileged bool) []specs.Mount {
 	}
 }
 
+// Where containers see the files of their pod.
+const (
+	hostsPath    = "/etc/hosts"
+	hostnamePath = "/etc/hostname"
+	resolvPath   = "/etc/resolv.conf"
+)
+
+// PodFiles returns the paths in every container on which a file of its pod is mounted.
+func PodFiles() []string { return []string{hostsPath, hostnamePath, resolvPath} }
+
 // podMounts are the files that the pod's containers share.
 func podMounts(in Input) []specs.Mount {
 	access := "rw"
@@ -139,9 +149,9 @@ func podMounts(in Input) []specs.Mount {
 			list = append(list, specs.Mount{Destination: destination, Type: "bind", Source: source, Options: options})
 		}
 	}
-	add("/etc/hosts", in.Paths.Hosts, access)
-	add("/etc/hostname", in.Paths.Hostname, access)
-	add("/etc/resolv.conf", in.Paths.Resolv, access)
+	add(hostsPath, in.Paths.Hosts, access)
+	add(hostnamePath, in.Paths.Hostname, access)
+	add(resolvPath, in.Paths.Resolv, access)
 	if ContainerNamespaces(in.Pod, in.Container).IPC == NamespaceContainer {
 		return append(list, specs.Mount{
 			Destination: "/dev/shm", Type: "tmpfs", Source: "shm",

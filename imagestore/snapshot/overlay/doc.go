@@ -4,6 +4,7 @@
 //
 //	ROOT/layers/sha256-HEX/{fs/,layer.json}        committed layers, never changed
 //	ROOT/snapshots/KEY/{upper/,work/,snapshot.json}
+//	ROOT/places/                                    the lowest layer of all snapshots: empty files that are mounted over
 //	ROOT/tmp/                                       whatever is being made or deleted; emptied at Open
 //
 // It owns everything below ROOT, which is mode 0700 and locked by one process. It never resolves a path that a layer

@@ -26,6 +26,10 @@ const maxLayers = 128
 type Config struct {
 	Root   string       // made if missing; on a file system that can hold overlay's upper folders
 	Logger *slog.Logger // nil: nothing is logged
+
+	// Places are paths of files that every snapshot shows, empty ones where the image has none: something is mounted there in
+	// any case, and a file that is there need not be made, on the disk, for each snapshot.
+	Places []string
 }
 
 // Driver implements [snapshot.Driver].
@@ -37,6 +41,7 @@ type Driver struct {
 	snapshots *sys.Dir
 	tmp       *sys.Dir
 	empty     *sys.Dir // a folder without content, for mounts that would have no lower one
+	places    *sys.Dir // the lowest folder of all snapshots
 	how       mounter
 	syncer    syncer
 	deleter   deleter
@@ -67,6 +72,9 @@ func Open(ctx context.Context, cfg Config) (_ *Driver, err error) {
 		return nil, fmt.Errorf("open snapshots: read the boot id: %w", err)
 	}
 	if err := d.openFolders(cfg.Root); err != nil {
+		return nil, fmt.Errorf("open snapshots at %s: %w", cfg.Root, err)
+	}
+	if err := d.makePlaces(cfg.Places); err != nil {
 		return nil, fmt.Errorf("open snapshots at %s: %w", cfg.Root, err)
 	}
 	if err := d.sweep(); err != nil {
@@ -104,7 +112,7 @@ func (d *Driver) openFolders(path string) (err error) {
 	for _, f := range []struct {
 		name string
 		dir  **sys.Dir
-	}{{"layers", &d.layers}, {"snapshots", &d.snapshots}, {"tmp", &d.tmp}, {"empty", &d.empty}} {
+	}{{"layers", &d.layers}, {"snapshots", &d.snapshots}, {"tmp", &d.tmp}, {"empty", &d.empty}, {"places", &d.places}} {
 		if err := d.root.Mkdir(f.name, 0o755); err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("make folder %s: %w", f.name, err)
 		}
@@ -120,7 +128,7 @@ func (d *Driver) Close() error {
 	d.syncer.wait()
 	d.deleter.close()
 	var errs []error
-	for _, f := range []*sys.Dir{d.root, d.layers, d.snapshots, d.tmp, d.empty} {
+	for _, f := range []*sys.Dir{d.root, d.layers, d.snapshots, d.tmp, d.empty, d.places} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}

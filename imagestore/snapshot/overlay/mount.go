@@ -62,11 +62,11 @@ func (a *attachment) openLower(d *Driver, lower []digest.Digest) error {
 	return nil
 }
 
-// openEmpty adds the empty folder as the lowest one.
-func (a *attachment) openEmpty(d *Driver) error {
-	dir, err := d.root.OpenDir("empty")
+// add makes a folder of the store's own the lowest one.
+func (a *attachment) add(d *Driver, name string) error {
+	dir, err := d.root.OpenDir(name)
 	if err != nil {
-		return fmt.Errorf("open the empty folder: %w", err)
+		return fmt.Errorf("open folder %s: %w", name, err)
 	}
 	a.lower = append(a.lower, dir)
 	return nil
@@ -93,10 +93,8 @@ func (d *Driver) Mount(_ context.Context, key string, as snapshot.As) (_ *os.Fil
 	if err := a.openLower(d, info.Lower); err != nil {
 		return nil, fmt.Errorf("mount snapshot %s: %w", key, err)
 	}
-	if len(a.lower) == 0 {
-		if err := a.openEmpty(d); err != nil {
-			return nil, fmt.Errorf("mount snapshot %s: %w", key, err)
-		}
+	if err := a.add(d, "places"); err != nil {
+		return nil, fmt.Errorf("mount snapshot %s: %w", key, err)
 	}
 	if a.upper, err = d.snapshots.OpenDirBeneath(key + "/upper"); err != nil {
 		return nil, fmt.Errorf("mount snapshot %s: open folder upper: %w", key, err)
@@ -144,7 +142,7 @@ func (d *Driver) View(_ context.Context, layers []digest.Digest, as snapshot.As)
 	}
 	single := len(a.lower) <= 1 && !s.whiteouts && as.Label == ""
 	if len(a.lower) == 0 || (len(a.lower) == 1 && !single) { // overlayfs wants two where there is no upper
-		if err := a.openEmpty(d); err != nil {
+		if err := a.add(d, "empty"); err != nil {
 			return nil, fmt.Errorf("view layers: %w", err)
 		}
 	}
