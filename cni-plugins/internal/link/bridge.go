@@ -72,7 +72,7 @@ func ensureGateways(h *netlink.Handle, br *netlink.Bridge, b Bridge) (err error)
 		}
 	}
 	for _, gw := range b.Gateways {
-		if err := ensureGateway(h, gateway, gw, b.Force); err != nil {
+		if err := ensureGateway(h, gateway, gw, b); err != nil {
 			return err
 		}
 	}
@@ -130,8 +130,9 @@ func makeBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
 	return findBridge(h, b.Name)
 }
 
-// ensureGateway gives the bridge an address. Another one in an overlapping subnet is removed or refused, as two gateways would fight.
-func ensureGateway(h *netlink.Handle, l netlink.Link, gw netip.Prefix, force bool) error {
+// ensureGateway gives the bridge an address. Another one in an overlapping subnet is removed or refused, as two gateways would fight. With
+// Force all others of IPv4 go: the route to a subnet that the node had before its configuration changed would lead nowhere.
+func ensureGateway(h *netlink.Handle, l netlink.Link, gw netip.Prefix, b Bridge) error {
 	name := l.Attrs().Name
 	family := netlink.FAMILY_V4
 	if gw.Addr().Is6() {
@@ -144,11 +145,11 @@ func ensureGateway(h *netlink.Handle, l netlink.Link, gw netip.Prefix, force boo
 	for _, a := range addrs {
 		have, ok := toPrefix(a.IPNet)
 		switch {
-		case !ok, !have.Overlaps(gw):
-			continue
 		case have == gw:
 			return nil
-		case !force:
+		case !ok, slices.Contains(b.Gateways, have), !have.Overlaps(gw) && (gw.Addr().Is6() || !b.Force):
+			continue
+		case !b.Force:
 			return errdefs.Exists("%s has the address %s, which clashes with gateway %s; set forceAddress to replace it", name, have, gw)
 		}
 		if err := h.AddrDel(l, &netlink.Addr{IPNet: a.IPNet}); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
