@@ -153,19 +153,21 @@ func mtuOfUplink(e *env) error {
 	if _, err := e.outside(); err != nil {
 		return err
 	}
-	if err := e.defaultRoute(); err != nil {
-		return err
-	}
-	c, _, _, err := e.attached("c1", e.bridge())
-	if err != nil {
-		return err
-	}
-	l, err := c.ns.Netlink().LinkByName("eth0")
-	if err != nil {
-		return err
-	}
-	if l.Attrs().MTU != 1400 {
-		return fmt.Errorf("mtu %d, that of the uplink is 1400", l.Attrs().MTU)
+	for i, gateways := range [][]string{{"192.0.2.2"}, {"192.0.2.2", "192.0.2.3"}} {
+		if err := e.defaultRoute(gateways...); err != nil {
+			return err
+		}
+		c, _, _, err := e.attached(fmt.Sprint("c", i), e.bridge())
+		if err != nil {
+			return err
+		}
+		l, err := c.ns.Netlink().LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		if l.Attrs().MTU != 1400 {
+			return fmt.Errorf("mtu %d, that of the uplink is 1400; gateways %v", l.Attrs().MTU, gateways)
+		}
 	}
 	return nil
 }
@@ -271,22 +273,25 @@ func forceAddress(e *env) error {
 	if _, _, _, err := e.attached("c1", e.bridge()); err != nil {
 		return err
 	}
-	other := with(e.bridge(), object{"name": "net2", "ipam": with(e.ipam(), object{
-		"ranges": []any{[]any{object{"subnet": "10.9.0.0/24", "gateway": "10.9.0.254"}}},
-	})})
-	if _, _, _, err := e.attached("c2", other); err == nil {
+	other := func(gateway, subnet string) object {
+		ipam := with(e.ipam(), object{"ranges": []any{[]any{object{"subnet": subnet, "gateway": gateway}}}})
+		return with(e.bridge(), object{"name": "net" + gateway, "ipam": ipam})
+	}
+	if _, _, _, err := e.attached("refused", other("10.9.0.254", "10.9.0.0/24")); err == nil {
 		return errors.New("two gateways in one subnet were accepted without forceAddress")
 	}
-	if _, _, _, err := e.attached("c3", with(other, object{"forceAddress": true})); err != nil {
-		return err
-	}
-	br, err := e.host.Netlink().LinkByName("br0")
-	if err != nil {
-		return err
-	}
-	addrs, err := e.host.Netlink().AddrList(br, netlink.FAMILY_V4)
-	if err != nil || len(addrs) != 1 || addrs[0].IP.String() != "10.9.0.254" {
-		return fmt.Errorf("bridge has %v, %w", addrs, err)
+	for gateway, subnet := range map[string]string{"10.9.0.254": "10.9.0.0/24", "10.10.0.1": "10.10.0.0/24"} {
+		if _, _, _, err := e.attached(gateway, with(other(gateway, subnet), object{"forceAddress": true})); err != nil {
+			return err
+		}
+		br, err := e.host.Netlink().LinkByName("br0")
+		if err != nil {
+			return err
+		}
+		addrs, err := e.host.Netlink().AddrList(br, netlink.FAMILY_V4)
+		if err != nil || len(addrs) != 1 || addrs[0].IP.String() != gateway {
+			return fmt.Errorf("bridge has %v, %w", addrs, err)
+		}
 	}
 	return nil
 }

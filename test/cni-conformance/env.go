@@ -120,13 +120,17 @@ func (e *env) outside() (*netns.Handle, error) {
 	return o, err
 }
 
-// defaultRoute gives the host a default route through the machine outside.
-func (e *env) defaultRoute() error {
+// defaultRoute gives the host a default route through machines outside.
+func (e *env) defaultRoute(gateways ...string) error {
 	l, err := e.host.Netlink().LinkByName("uplink")
 	if err != nil {
 		return err
 	}
-	return e.host.Netlink().RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.ParseIP("192.0.2.2")})
+	hops := []*netlink.NexthopInfo{}
+	for _, gateway := range gateways {
+		hops = append(hops, &netlink.NexthopInfo{LinkIndex: l.Attrs().Index, Gw: net.ParseIP(gateway)})
+	}
+	return e.host.Netlink().RouteReplace(&netlink.Route{Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}, MultiPath: hops})
 }
 
 func address(h *netns.Handle, link, text string) error {

@@ -92,19 +92,35 @@ func DefaultMTU(h *netlink.Handle) (int, error) {
 			return 0, fmt.Errorf("list default routes: %w", err)
 		}
 		for _, r := range routes {
-			if r.LinkIndex == 0 {
-				continue
-			}
-			l, err := h.LinkByIndex(r.LinkIndex)
-			if err != nil {
-				return 0, fmt.Errorf("look for the link of the default route: %w", err)
-			}
-			if l.Attrs().Flags&net.FlagLoopback == 0 {
-				return l.Attrs().MTU, nil
+			mtu, err := leastMTU(h, r)
+			if err != nil || mtu != 0 {
+				return mtu, err
 			}
 		}
 	}
 	return 0, nil
+}
+
+// leastMTU is the smallest of the links that a route leads to, lo aside; 0 if there is none.
+func leastMTU(h *netlink.Handle, r netlink.Route) (int, error) {
+	indexes := []int{r.LinkIndex}
+	for _, hop := range r.MultiPath {
+		indexes = append(indexes, hop.LinkIndex)
+	}
+	least := 0
+	for _, i := range indexes {
+		if i == 0 {
+			continue
+		}
+		l, err := h.LinkByIndex(i)
+		if err != nil {
+			return 0, fmt.Errorf("look for the link of the default route: %w", err)
+		}
+		if a := l.Attrs(); a.Flags&net.FlagLoopback == 0 && (least == 0 || a.MTU < least) {
+			least = a.MTU
+		}
+	}
+	return least, nil
 }
 
 // Towards names the link that packets to an address leave the host by.
