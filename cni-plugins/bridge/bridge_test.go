@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -187,5 +188,17 @@ func TestMergeShiftsIndexes(t *testing.T) {
 	got := merge(prev, own)
 	if got.Interfaces[*got.IPs[0].Interface].Name != "c" || len(got.Routes) != 1 || got.DNS.Domain != "x" {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestHardwareAddressesDiffer(t *testing.T) {
+	seen := map[string]string{}
+	for _, text := range []string{"10.9.0.2", "10.9.0.3", "fd09::2", "fd09::3", "fd0a::2", "fd09:0:0:1::2"} {
+		a := netip.MustParseAddr(text)
+		mac := deriveMAC(a).String()
+		if other, taken := seen[mac]; taken || mac != deriveMAC(a).String() {
+			t.Errorf("%s and %s: %s", text, other, mac)
+		}
+		seen[mac] = text
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"net"
 	"net/netip"
 	"slices"
@@ -131,10 +132,18 @@ func firstValid(a, b netip.Addr) netip.Addr {
 }
 
 // deriveMAC makes the hardware address a function of the IP address, so that neighbours which still know the last container that had
-// the address reach the new one at once, without waiting for an announcement.
+// the address reach the new one at once, without waiting for an announcement. Of IPv6 addresses the end alone would be the same in two
+// subnets of one bridge.
 func deriveMAC(a netip.Addr) net.HardwareAddr {
 	b := a.AsSlice()
-	return append(net.HardwareAddr{0x0a, 0x58}, b[len(b)-4:]...)
+	front, end := b[:len(b)-4], b[len(b)-4:]
+	if a.Is6() {
+		sum := sha256.Sum256(front)
+		for i := range end {
+			end[i] ^= sum[i]
+		}
+	}
+	return append(net.HardwareAddr{0x0a, 0x58}, end...)
 }
 
 // addRoutes plans the routes of the ipam plugin, and the default routes if the bridge is to be the default gateway.
