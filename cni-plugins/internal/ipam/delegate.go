@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
+	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
 // delegate runs a plugin as its own program. How long it may take is the runtime's to say, which kills the whole process group.
@@ -34,20 +36,42 @@ func delegate(path string) plugin.Commands {
 }
 
 func run(path, command string, r *plugin.Request) ([]byte, error) {
-	var stdout bytes.Buffer
+	stdout := &bounded{}
 	cmd := exec.Command(path)
 	cmd.Env = environment(command)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(r.Config.Raw), &stdout, r.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(r.Config.Raw), stdout, r.Stderr
 	err := cmd.Run()
-	if err == nil {
-		return stdout.Bytes(), nil
-	}
 	name := filepath.Base(path)
+	switch {
+	case stdout.over:
+		return nil, errdefs.Invalid("%s, %s: it printed more than %d bytes", name, command, stdoutMax)
+	case err == nil:
+		return stdout.text, nil
+	}
 	var said types.Error
-	if errors.As(err, new(*exec.ExitError)) && json.Unmarshal(stdout.Bytes(), &said) == nil && said.Msg != "" {
+	if errors.As(err, new(*exec.ExitError)) && json.Unmarshal(stdout.text, &said) == nil && said.Msg != "" {
 		return nil, fmt.Errorf("%s, %s: %w", name, command, &said) // the delegate's code becomes ours
 	}
-	return nil, fmt.Errorf("%s, %s: %w; it printed %.500q", name, command, err, stdout.Bytes())
+	return nil, fmt.Errorf("%s, %s: %w; it printed %.500q", name, command, err, stdout.text)
+}
+
+// stdoutMax bounds what a delegate may print, in bytes.
+const stdoutMax = 4 << 20
+
+// bounded keeps what is written to it, up to stdoutMax.
+type bounded struct {
+	text []byte
+	over bool
+}
+
+// Write implements io.Writer. Its error ends the pipe, and with that who writes on.
+func (b *bounded) Write(p []byte) (int, error) {
+	if len(b.text)+len(p) > stdoutMax {
+		b.over = true
+		return 0, io.ErrShortWrite
+	}
+	b.text = append(b.text, p...)
+	return len(p), nil
 }
 
 func environment(command string) []string {

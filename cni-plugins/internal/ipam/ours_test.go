@@ -2,9 +2,11 @@ package ipam
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
@@ -38,5 +40,16 @@ func TestOpenRefusesNamesThatAreNoPlugins(t *testing.T) {
 	r := &plugin.Request{Config: plugin.Config{IPAMType: "nowhere"}, Path: []string{t.TempDir()}}
 	if _, err := Open(r); !errors.Is(err, errdefs.ErrUnavailable) {
 		t.Errorf("a missing plugin: %v", err)
+	}
+}
+
+func TestOutputOfDelegatesIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	testutil.Must(t, os.WriteFile(filepath.Join(dir, "endless"), []byte("#!/bin/sh\nexec head -c 16777216 /dev/zero\n"), 0o755))
+	r := &plugin.Request{Config: plugin.Config{CNIVersion: "1.1.0", IPAMType: "endless", Raw: []byte("{}")}, Path: []string{dir}, Stderr: io.Discard}
+	p, err := Open(r)
+	testutil.Must(t, err)
+	if _, err := p.Add(r); !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), "more than") {
+		t.Error(err)
 	}
 }

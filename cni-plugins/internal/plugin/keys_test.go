@@ -53,9 +53,9 @@ func TestUnknownKeys(t *testing.T) {
 func TestAddNamesUnknownKeys(t *testing.T) {
 	commands := plugin.Commands{Name: "t", Keys: plugin.Keys(sample{}), Add: func(*plugin.Request) (*current.Result, error) { return &current.Result{}, nil }}
 	var stderr strings.Builder
-	r := &plugin.Request{Stderr: &stderr, Config: plugin.Config{Name: "net", Type: "t", Raw: []byte(`{"mtu":1,"mtuu":1}`)}}
+	r := &plugin.Request{Stderr: &stderr, Config: plugin.Config{Name: "net", Type: "100%d", Raw: []byte(`{"mtu":1,"mtuu":1}`)}}
 	commands.WarnUnknown(r)
-	if got := stderr.String(); !strings.HasPrefix(got, "t: network net: ") || !strings.Contains(got, `["mtuu"]`) {
+	if got := stderr.String(); !strings.HasPrefix(got, "100%d: network net: ") || !strings.Contains(got, `["mtuu"]`) {
 		t.Errorf("stderr %q", got)
 	}
 }

@@ -41,7 +41,7 @@ const RepairVariable = "BERTH_CNI_REPAIR"
 
 // Warn writes one line for people.
 func (r *Request) Warn(format string, args ...any) {
-	fmt.Fprintf(r.Stderr, r.Config.Type+": "+format+"\n", args...)
+	fmt.Fprintf(r.Stderr, "%s: %s\n", r.Config.Type, fmt.Sprintf(format, args...))
 }
 
 // PrevAddrs are the addresses of the container's interface in prevResult, which must be there. Results of old versions don't name interfaces.
