@@ -15,6 +15,7 @@ func reachCases() []testCase {
 		{"portmap/the container reaches its own published port", publishHairpin},
 		{"portmap/source address is kept from outside", publishKeepsSource},
 		{"portmap/hostIP: there and only there", publishHostIP},
+		{"portmap/hostIP ::1 is reached from the node, and not from elsewhere", publishLoopback6},
 		{"portmap/hostIP 127.0.0.1 is not reachable from outside", publishLoopbackOnly},
 		{"portmap/containers can't reach 127.0.0.1 of the node", guardLoopback},
 		{"portmap/SCTP from outside, from the node, from 127.0.0.1, by IPv6", publishSCTP},

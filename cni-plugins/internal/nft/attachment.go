@@ -172,3 +172,6 @@ func (a Attachment) needsLoopback() bool {
 		return host.Is4() && (host.IsUnspecified() || host.IsLoopback())
 	})
 }
+
+// atLoopback6 tells ports that are published at ::1.
+func (p Port) atLoopback6() bool { return p.Host.Addr() == netip.IPv6Loopback() }

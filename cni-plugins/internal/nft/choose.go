@@ -36,7 +36,7 @@ func (o *objects) chooseRules() []rule {
 		// fib daddr type local dnat to meta l4proto . th dport . iifname . ip saddr . ip daddr map @when4
 		{o.whenIn, slices.Concat(toHere(), f4.when(o.when4, came))},
 		{o.whenIn, slices.Concat(toHere(), f6.when(o.when6, came))},
-		{o.whenOut, slices.Concat(f6.is(), f6.toLoopback(), verdict(expr.VerdictAccept))},
+		{o.whenOut, slices.Concat(f6.toLoopback(), verdict(expr.VerdictAccept))},
 		{o.whenOut, slices.Concat(toHere(), f4.when(o.when4, sent))},
 		{o.whenOut, slices.Concat(toHere(), f6.when(o.when6, sent))},
 		// ct status dnat ip daddr @hide4 masquerade

@@ -27,9 +27,10 @@
 // Port maps work from outside, from pods and from the node itself, 127.0.0.1 included. That last one needs route_localnet on the link to the
 // pods, which alone would let pods reach what listens on the node's 127.0.0.1 (CVE-2020-8558), and neighbours of the node could reach
 // ports that are published at 127.0.0.1 only, because the destination is changed before the kernel would call it impossible. Chain guard
-// drops both, and route_localnet is taken back before the guard goes. ::1 can't be published, as IPv6 has no route_localnet, and is left alone.
-// Traffic from a pod to others that are masqueraded too keeps its source address. Chain forward drops what crosses between links that are to be apart,
-// chain walls what crosses from one wall to another or reaches an isolated pod from its own link. Nothing that another table drops can be
+// drops both, and route_localnet is taken back before the guard goes. IPv6 has no route_localnet: there a route makes ::1 local to the link
+// (see localnet.go), and no guard is needed; only ports that are published at ::1 itself are reached there.
+// Traffic from a pod to others that are masqueraded too keeps its source address. Chain forward drops what crosses between links that are to
+// be apart, chain walls what crosses from one wall to another or reaches an isolated pod from its own link. Nothing that another table drops can be
 // accepted here.
 //
 // # Lock and cost

@@ -73,7 +73,7 @@ func With(f func(*Firewall) error) (err error) {
 // Add brings what the attachment needs into the table, as far as it is not there. A port that another owner has published gives
 // an error of kind ErrExists that names both.
 func (f *Firewall) Add(a Attachment) error {
-	if err := a.validate(); err != nil {
+	if err := errors.Join(a.validate(), a.checkLoopback6()); err != nil {
 		return err
 	}
 	err := locked(func() error {
@@ -88,10 +88,10 @@ func (f *Firewall) Add(a Attachment) error {
 		}
 		return f.write(now, f.partsFor(a), now.missing(needed), a.Owner)
 	})
-	if err != nil || !a.needsLoopback() {
+	if err != nil {
 		return err
 	}
-	return allowLoopback(a.Link)
+	return allowLoopback(a)
 }
 
 // partsFor are the parts of the table that an attachment needs.

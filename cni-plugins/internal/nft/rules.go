@@ -72,13 +72,15 @@ func (o *objects) natRules() []rule {
 
 		// fib daddr type local goto publish
 		{o.prerouting, o.toPublish()},
-		// ip6 daddr ::1 accept: there is no way back for it, so clients should be refused and try 127.0.0.1
-		{o.output, slices.Concat(f6.is(), f6.toLoopback(), verdict(expr.VerdictAccept))},
+		// What is published at ::1 goes there, and no other port: unless somebody asks for it, clients should be refused and try 127.0.0.1.
+		{o.output, slices.Concat(f6.toLoopback(), f6.dnat(f6.load(f6.daddr, reg4)))},
+		{o.output, slices.Concat(f6.toLoopback(), verdict(expr.VerdictAccept))},
 		{o.output, o.toPublish()},
 
-		// From the node's 127.0.0.1, from a pod to itself, and from a pod to another one behind the same link, which would answer
+		// From the node's 127.0.0.1 or ::1, from a pod to itself, and from a pod to another one behind the same link, which would answer
 		// it directly: the answer must come back here.
 		{o.postrouting, slices.Concat(f4.is(), published(), f4.prefix(f4.saddr, loopback, true), o.toLinks(), masquerade())},
+		{o.postrouting, slices.Concat(f6.is(), published(), f6.prefix(f6.saddr, loopback6(), true), o.toLinks(), masquerade())},
 		{o.postrouting, slices.Concat(f4.is(), published(), f4.toItself(), masquerade())},
 		{o.postrouting, slices.Concat(f6.is(), published(), f6.toItself(), masquerade())},
 		{o.postrouting, slices.Concat(published(), o.backToLink(), masquerade())},
@@ -102,9 +104,11 @@ func (f family) load(offset, register uint32) []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.size}}
 }
 
+func loopback6() netip.Prefix { return netip.PrefixFrom(netip.IPv6Loopback(), 128) }
+
 // toLoopback matches what is sent to ::1.
 func (f family) toLoopback() []expr.Any {
-	return f.prefix(f.daddr, netip.MustParsePrefix("::1/128"), true)
+	return slices.Concat(f.is(), f.prefix(f.daddr, loopback6(), true))
 }
 
 func load(register uint32, data []byte) []expr.Any {

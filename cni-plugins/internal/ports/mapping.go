@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
-	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
@@ -126,9 +125,6 @@ func parseHostIP(text string) (netip.Addr, error) {
 	a = a.Unmap()
 	if a.Zone() != "" || a.IsMulticast() {
 		return netip.Addr{}, errdefs.Invalid("portMappings: hostIP %s is no address that a service can have", a)
-	}
-	if a == netip.IPv6Loopback() {
-		return netip.Addr{}, plugin.Unsupported("portMappings.hostIP", "::1 (the kernel can't route it to a pod; use 127.0.0.1)")
 	}
 	return a, nil
 }
