@@ -52,6 +52,9 @@ func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo
 	if err := link.SetLimit(r.NS.Netlink(), end, p.Egress); err != nil {
 		return err
 	}
+	if err := link.Raise(h, r.NS.Netlink(), hostEnd, end); err != nil {
+		return err
+	}
 	fillResult(p, br, hostEnd, end)
 	return nil
 }
@@ -116,7 +119,7 @@ func configure(p plan, container *netns.Handle, end netlink.Link) error {
 // configureIPv6 runs in the container's namespace. Whatever its addresses are, the container must not take routes from router
 // advertisements, which its neighbours on the bridge can send (CVE-2020-10749).
 func configureIPv6(p plan) error {
-	if err := sysctl.SetIfPresent("0", "ipv6", "conf", p.Veth.Container, "accept_ra"); err != nil || !p.IPv6 {
+	if err := sysctl.WriteIfPresent("0", "ipv6", "conf", p.Veth.Container, "accept_ra"); err != nil || !p.IPv6 {
 		return err
 	}
 	return sysctl.Set("0", "ipv6", "conf", p.Veth.Container, "disable_ipv6")

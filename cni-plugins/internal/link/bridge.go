@@ -1,7 +1,6 @@
 package link
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -109,11 +108,10 @@ func find(h *netlink.Handle, name string) (netlink.Link, error) {
 // makeBridge makes a bridge with an address of its own: without one, it takes that of its lowest port and changes it as pods
 // come and go.
 func makeBridge(h *netlink.Handle, b Bridge) (*netlink.Bridge, error) {
-	mac := make(net.HardwareAddr, 6)
-	if _, err := rand.Read(mac); err != nil {
+	mac, err := randomMAC()
+	if err != nil {
 		return nil, fmt.Errorf("make bridge %s: %w", b.Name, err)
 	}
-	mac[0] = mac[0]&^1 | 2 // unicast, locally administered
 	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
 		Name: b.Name, MTU: b.MTU, HardwareAddr: mac, Group: groupBridge, Flags: net.FlagUp, TxQLen: -1,
 	}}

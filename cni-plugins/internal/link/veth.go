@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -24,17 +25,24 @@ type Veth struct {
 	CheckMAC        bool // the bridge takes nothing from it that has another hardware address
 }
 
-// AddVeth makes the pair, the host's end up and a port of the bridge, the container's end down. A container that has a link of
-// that name already gives ErrExists.
+// AddVeth makes the pair, both ends down, the host's end a port of the bridge. A container that has a link of that name already gives
+// ErrExists. Raise comes last, when the container's end is up.
 func AddVeth(host *netlink.Handle, ns *netns.Handle, br *netlink.Bridge, v Veth) (hostEnd, end netlink.Link, err error) {
+	mac, err := randomMAC()
+	if err != nil {
+		return nil, nil, err
+	}
 	pair := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: v.Host, MTU: v.MTU, MasterIndex: br.Index, Flags: net.FlagUp, TxQLen: -1},
+		LinkAttrs: netlink.LinkAttrs{Name: v.Host, MTU: v.MTU, MasterIndex: br.Index, HardwareAddr: mac, TxQLen: -1, NumTxQueues: vethQueues, NumRxQueues: vethQueues},
 		PeerName:  v.Container, PeerHardwareAddr: v.MAC, PeerNamespace: netlink.NsFd(int(ns.File().Fd())),
 	}
 	if err := host.LinkAdd(pair); err != nil {
 		return nil, nil, explainAdd(host, ns, v, err)
 	}
-	hostEnd, err = find(host, v.Host)
+	hostEnd = pair
+	if v.MTU == 0 {
+		hostEnd, err = find(host, v.Host)
+	}
 	if err == nil {
 		end, err = find(ns.Netlink(), v.Container)
 	}
@@ -54,6 +62,30 @@ func AddVeth(host *netlink.Handle, ns *netns.Handle, br *netlink.Bridge, v Veth)
 		return nil, nil, errors.Join(err, Remove(host, v.Host))
 	}
 	return hostEnd, end, nil
+}
+
+// vethQueues is as many as a veth link uses at first. Without the number, the kernel makes one for each CPU, and waits twice for RCU to put the
+// others out of use.
+const vethQueues = 1
+
+// Raise sets the host's end up. While the other end is down, the kernel would take it out of service again, and wait for RCU. Asking for the
+// container's end has it take up its work now, not when the kernel gets to it (linkwatch_sync_dev).
+func Raise(host, container *netlink.Handle, hostEnd, end netlink.Link) error {
+	if err := host.LinkSetUp(hostEnd); err != nil {
+		return fmt.Errorf("set link %s up: %w", hostEnd.Attrs().Name, err)
+	}
+	_, err := find(container, end.Attrs().Name)
+	return err
+}
+
+// randomMAC is a hardware address: unicast, locally administered.
+func randomMAC() (net.HardwareAddr, error) {
+	mac := make(net.HardwareAddr, 6)
+	if _, err := rand.Read(mac); err != nil {
+		return nil, fmt.Errorf("choose a hardware address: %w", err)
+	}
+	mac[0] = mac[0]&^1 | 2
+	return mac, nil
 }
 
 func wrapPort(verb, name string, err error) error {

@@ -25,6 +25,10 @@ func Set(value string, parts ...string) error {
 	if err == nil && strings.TrimSpace(string(now)) == value {
 		return nil
 	}
+	return write(path, value)
+}
+
+func write(path, value string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0) // not os.WriteFile, which would try to make the file
 	if err != nil {
 		return fmt.Errorf("set sysctl: %w", err)
@@ -39,6 +43,19 @@ func Set(value string, parts ...string) error {
 // SetIfPresent is Set for a setting that may be missing, as those of IPv6 are when it is off.
 func SetIfPresent(value string, parts ...string) error {
 	if err := Set(value, parts...); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// WriteIfPresent is SetIfPresent without a look at the value of before. Among hundreds of namespaces with a link of the same name, finding
+// the file takes long.
+func WriteIfPresent(value string, parts ...string) error {
+	path, err := join(parts)
+	if err != nil {
+		return err
+	}
+	if err := write(path, value); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
