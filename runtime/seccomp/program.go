@@ -34,11 +34,48 @@ func (p *profile) program(m machine, t table) ([]instruction, error) {
 
 // tree finds the span that has the number, which is in the accumulator.
 func tree(spans []span) []instruction {
+	if out, ok := block(spans); ok {
+		return out
+	}
 	if len(spans) == 1 {
 		return spans[0].code()
 	}
 	middle := len(spans) / 2
 	return choose(jge, spans[middle].first, tree(spans[middle:]), tree(spans[:middle]))
+}
+
+// block is a tree whose verdicts are written once each, behind all comparisons: the time that the kernel takes to install a filter
+// goes by its length. It says false if there would be one too far away to jump to.
+func block(spans []span) (out []instruction, ok bool) {
+	var verdicts []instruction
+	known := make(map[string]int) // where in verdicts one is, by its code
+	at := make([]int, len(spans))
+	for i := range spans {
+		code := spans[i].code()
+		key := string(encode(code))
+		if _, ok := known[key]; !ok {
+			known[key] = len(verdicts)
+			verdicts = append(verdicts, code...)
+		}
+		at[i] = len(spans) - 1 + known[key]
+	}
+	if len(spans)-1+len(verdicts) > maxJump {
+		return nil, false
+	}
+	// find returns where the tree of the spans from first to before last begins; above is the comparison that leads there.
+	var find func(first, last, above int) (distance uint8)
+	find = func(first, last, above int) uint8 {
+		if last-first == 1 {
+			return uint8(at[first] - above - 1)
+		}
+		here, middle := len(out), (first+last)/2
+		out = append(out, instruction{code: jge, k: spans[middle].first})
+		out[here].jf = find(first, middle, here)
+		out[here].jt = find(middle, last, here)
+		return uint8(here - above - 1)
+	}
+	find(0, len(spans), -1)
+	return append(out, verdicts...), true
 }
 
 // choose runs yes if the comparison of the accumulator with k holds, else no. Neither runs out of its end.
@@ -55,8 +92,14 @@ func choose(op uint16, k uint32, yes, no []instruction) []instruction {
 // code returns the verdict, or finds it by the arguments.
 func (s *span) code() []instruction {
 	var out []instruction
-	for i := range s.rules {
-		out = append(out, s.rules[i].code(s.wide)...)
+	for rules := s.rules; len(rules) > 0; {
+		n := oneOf(rules, s.wide)
+		if n == 1 {
+			out = append(out, rules[0].code(s.wide)...)
+		} else {
+			out = append(out, equals(rules[:n], s.wide)...)
+		}
+		rules = rules[n:]
 	}
 	return append(out, ret(s.ret))
 }
