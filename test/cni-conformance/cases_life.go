@@ -109,6 +109,9 @@ func addAgain(e *env) error {
 			return err
 		}
 	}
+	if left, err := links(c.ns); err != nil || len(left) > 2 {
+		return fmt.Errorf("the container has the links %v, %w", left, err)
+	}
 	return nil
 }
 

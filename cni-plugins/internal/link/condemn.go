@@ -51,6 +51,9 @@ func condemnContainerEnd(h *netlink.Handle, name string, ours bool) error {
 	if !ours {
 		return ignoreGone(name, h.LinkDel(l))
 	}
+	if err := removeCondemned(h); err != nil {
+		return err
+	}
 	addrs, err := listAddrs(h, l, netlink.FAMILY_V4) // those of IPv6 go when the link goes down
 	if err != nil {
 		return ignoreGone(name, err)
@@ -65,6 +68,22 @@ func condemnContainerEnd(h *netlink.Handle, name string, ours bool) error {
 		err = h.LinkSetName(l, condemnedName(l.Attrs().Index))
 	}
 	return ignoreGone(name, err)
+}
+
+// removeCondemned deletes what an earlier Condemn left in a container's namespace, so that one which is attached again and again holds one
+// pair at most, also under runtimes that never call GC.
+func removeCondemned(h *netlink.Handle) error {
+	all, err := dump(h.LinkList)
+	if err != nil {
+		return fmt.Errorf("list links of the container: %w", err)
+	}
+	var errs []error
+	for _, l := range all {
+		if a := l.Attrs(); l.Type() == "veth" && a.Name == condemnedName(a.Index) && !IsUp(l) {
+			errs = append(errs, ignoreGone(a.Name, h.LinkDel(l)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func firstError(steps ...func() error) error {

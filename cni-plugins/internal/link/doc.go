@@ -9,7 +9,7 @@
 // Deleting a link makes the caller wait for the kernel's grace periods, 15 to 20 ms. A pod's link dies with the pod's namespace anyway,
 // in the kernel's own time, and runtimes remove that right after DEL. So [Condemn] only cuts the link off: down at both ends, without
 // addresses, off the bridge, under another name. [Reap] deletes all condemned links in one call; GC does that for the
-// case that a namespace lives on.
+// case that a namespace lives on, and the next Condemn in that namespace.
 //
 // No state, no locks: concurrent calls meet in the kernel, and EEXIST is an answer.
 package link
