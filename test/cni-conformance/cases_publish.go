@@ -131,7 +131,7 @@ func publishSCTP(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.serveSCTP(c.ns, 80); err != nil {
+	if err := errors.Join(e.serveSCTP(c.ns, "10.9.0.2:80"), e.serveSCTP(c.ns, "[fd09::2]:80")); err != nil {
 		return err
 	}
 	ports := mappings(mapping{8080, 80, "sctp", ""})
@@ -153,7 +153,7 @@ func publishSCTP(e *env) error {
 }
 
 func publishSCTPListener(e *env) error {
-	if err := e.serveSCTP(e.host, 8080); err != nil {
+	if err := e.serveSCTP(e.host, "0.0.0.0:8080"); err != nil {
 		return err
 	}
 	if _, _, _, err := e.published("c1", e.bridge(), mappings(mapping{8080, 80, "sctp", ""})); err == nil {

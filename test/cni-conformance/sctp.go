@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -12,21 +13,28 @@ import (
 	"github.com/berth-runtime/berth/netns"
 )
 
-// serveSCTP answers at a port of a namespace as [env.serve] does, to associations of one stream, which the kernel shows as connections.
-func (e *env) serveSCTP(h *netns.Handle, port uint16) error {
+// SCTP tells the other side all addresses that a socket has, and its paths to those go past the translation of the first: so each socket
+// here has one.
+
+// serveSCTP answers at an address of a namespace as [env.serve] does, to associations of one stream, which the kernel shows as connections.
+func (e *env) serveSCTP(h *netns.Handle, at string) error {
+	addr, family, err := sockaddr(at)
+	if err != nil {
+		return err
+	}
 	var l net.Listener
-	err := h.Do(func() error {
-		fd, err := socketSCTP(syscall.AF_INET6)
+	err = h.Do(func() error {
+		fd, err := socketSCTP(family)
 		if err != nil {
 			return err
 		}
 		f := os.NewFile(uintptr(fd), "sctp")
 		defer f.Close() // the listener has a copy
-		if err := syscall.Bind(fd, &syscall.SockaddrInet6{Port: int(port)}); err != nil {
-			return fmt.Errorf("bind SCTP port %d: %w", port, err)
+		if err := syscall.Bind(fd, addr); err != nil {
+			return fmt.Errorf("bind to %s by sctp: %w", at, err)
 		}
 		if err := syscall.Listen(fd, 16); err != nil {
-			return fmt.Errorf("listen at SCTP port %d: %w", port, err)
+			return fmt.Errorf("listen at %s by sctp: %w", at, err)
 		}
 		l, err = net.FileListener(f)
 		return err
@@ -35,8 +43,27 @@ func (e *env) serveSCTP(h *netns.Handle, port uint16) error {
 		return err
 	}
 	e.cu.Add(l.Close)
-	go answerAll(l)
+	go answerAll(l, answerSCTP)
 	return nil
+}
+
+// answerSCTP hears the whole question first: an association has no half-closed state in which it could be read to its end.
+func answerSCTP(c net.Conn) {
+	_ = c.SetDeadline(time.Now().Add(answerTime))
+	_, _ = c.Read(make([]byte, 64))
+	_, _ = io.WriteString(c, c.RemoteAddr().String())
+	_ = c.Close()
+}
+
+func sockaddr(text string) (syscall.Sockaddr, int, error) {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return nil, 0, err
+	}
+	if ap.Addr().Is4() {
+		return &syscall.SockaddrInet4{Addr: ap.Addr().As4(), Port: int(ap.Port())}, syscall.AF_INET, nil
+	}
+	return &syscall.SockaddrInet6{Addr: ap.Addr().As16(), Port: int(ap.Port())}, syscall.AF_INET6, nil
 }
 
 func socketSCTP(family int) (int, error) {
@@ -48,14 +75,9 @@ func socketSCTP(family int) (int, error) {
 }
 
 func dialSCTP(target string, wait time.Duration) (net.Conn, error) {
-	ap, err := netip.ParseAddrPort(target)
+	to, family, err := sockaddr(target)
 	if err != nil {
 		return nil, err
-	}
-	var to syscall.Sockaddr = &syscall.SockaddrInet6{Addr: ap.Addr().As16(), Port: int(ap.Port())}
-	family := syscall.AF_INET6
-	if ap.Addr().Is4() {
-		to, family = &syscall.SockaddrInet4{Addr: ap.Addr().As4(), Port: int(ap.Port())}, syscall.AF_INET
 	}
 	fd, err := socketSCTP(family)
 	if err != nil {
@@ -63,6 +85,13 @@ func dialSCTP(target string, wait time.Duration) (net.Conn, error) {
 	}
 	f := os.NewFile(uintptr(fd), "sctp")
 	defer f.Close() // the connection has a copy
+	from, err := sourceOf(target)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Bind(fd, from); err != nil {
+		return nil, fmt.Errorf("bind for sctp %s: %w", target, err)
+	}
 	limit := syscall.NsecToTimeval(wait.Nanoseconds())
 	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &limit); err != nil {
 		return nil, err
@@ -71,4 +100,15 @@ func dialSCTP(target string, wait time.Duration) (net.Conn, error) {
 		return nil, fmt.Errorf("sctp %s: %w", target, err)
 	}
 	return net.FileConn(f)
+}
+
+// sourceOf is the address from which the kernel would send to a target.
+func sourceOf(target string) (syscall.Sockaddr, error) {
+	c, err := net.Dial("udp", target) // sends nothing
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	from, _, err := sockaddr(c.LocalAddr().String())
+	return from, err
 }

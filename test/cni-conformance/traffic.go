@@ -36,7 +36,7 @@ func (e *env) serve(h *netns.Handle, port uint16) error {
 		return err
 	}
 	e.cu.Add(u.Close)
-	go answerAll(l)
+	go answerAll(l, answer)
 	go func() {
 		buf := make([]byte, 64)
 		for {
@@ -50,7 +50,7 @@ func (e *env) serve(h *netns.Handle, port uint16) error {
 	return nil
 }
 
-func answerAll(l net.Listener) {
+func answerAll(l net.Listener, answer func(net.Conn)) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
