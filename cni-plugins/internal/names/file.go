@@ -126,7 +126,8 @@ func (f File) Check(owner string, addrs []netip.Addr, names []string) error {
 // change replaces the file by what edit makes of it, if that differs. Without create it makes no file.
 func (f File) change(create bool, edit func([]line) []line) (err error) {
 	if !create {
-		if _, err := os.Lstat(f.path()); errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Lstat(f.path())
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG) {
 			return nil
 		}
 	} else if err := os.MkdirAll(f.dir, 0o755); err != nil {

@@ -90,6 +90,12 @@ func TestLifeOfNames(t *testing.T) {
 	}
 }
 
+// Names that no file can have are no reason to hold up the end of a container.
+func TestNetworkWithALongName(t *testing.T) {
+	f := Open(t.TempDir(), strings.Repeat("n", 300))
+	testutil.Must(t, errors.Join(f.Remove("a:eth0"), f.Set("a:eth0", nil, nil), f.Collect(nil)))
+}
+
 // What people write into the file stays.
 func TestForeignLinesStay(t *testing.T) {
 	f := Open(t.TempDir(), "net")

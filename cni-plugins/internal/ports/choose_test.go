@@ -114,6 +114,15 @@ func TestChosenPorts(t *testing.T) {
 	}
 }
 
+// Names that no file can have are no reason to hold up the end of a container.
+func TestLongNames(t *testing.T) {
+	f, c := world(t, "")
+	testutil.Must(t, os.MkdirAll(filepath.Join(c.Dir, "net"), 0o700))
+	for _, o := range []nft.Owner{{Network: "net", ContainerID: strings.Repeat("c", 300), IfName: "eth0"}, {Network: strings.Repeat("n", 300), ContainerID: "c", IfName: "eth0"}} {
+		testutil.Must(t, errors.Join(Withdraw(f, c, o), Collect(f, c, o.Network, nil, func(string) bool { return false })))
+	}
+}
+
 func TestDamagedRecord(t *testing.T) {
 	c, err := ParseChooser("1-2", t.TempDir())
 	testutil.Must(t, err)

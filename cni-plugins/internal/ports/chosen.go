@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/internal/atomicfile"
@@ -52,7 +53,7 @@ func (c Chooser) Recall(o nft.Owner, plan []nft.Port) ([]nft.Port, error) {
 		return plan, nil
 	}
 	info, err := os.Lstat(c.path(o))
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return nil, errdefs.NotFound("no host ports are chosen for %s", o)
 	}
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > chosenMax) {
@@ -101,17 +102,22 @@ func fillIn(plan, rec []nft.Port) ([]nft.Port, error) {
 
 // forget removes a record, if there is one.
 func (c Chooser) forget(o nft.Owner) error {
-	if err := os.Remove(c.path(o)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(c.path(o)); err != nil && !absent(err) {
 		return fmt.Errorf("forget chosen ports: %w", err)
 	}
 	return nil
+}
+
+// absent tells whether a file is known not to be there, be it that no file can have its name.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
 // collect removes a network's records but those of the valid owners, and what a killed ADD left half written. GC runs alone.
 func (c Chooser) collect(network string, valid []nft.Owner) error {
 	dir := filepath.Join(c.Dir, network)
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return nil
 	}
 	if err != nil {
