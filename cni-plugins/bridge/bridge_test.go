@@ -107,6 +107,8 @@ func TestConfigRefusals(t *testing.T) {
 		"bridge name":       {`"bridge":"a/b"`, errdefs.ErrInvalid},
 		"long bridge name":  {`"bridge":"sixteen-letters-"`, errdefs.ErrInvalid},
 		"mtu":               {`"mtu":-1`, errdefs.ErrInvalid},
+		"mtu, too small":    {`"mtu":67`, errdefs.ErrInvalid},
+		"no mac":            {`"runtimeConfig":{"mac":"00:00:00:00:00:00"}`, errdefs.ErrInvalid},
 		"hairpin, promisc":  {`"hairpinMode":true,"promiscMode":true`, errdefs.ErrInvalid},
 		"down with ipam":    {`"disableContainerInterface":true,"ipam":{"type":"x"}`, errdefs.ErrInvalid},
 		"ports, no address": {`"runtimeConfig":{"portMappings":[{"hostPort":1,"containerPort":1}]}`, errdefs.ErrInvalid},

@@ -104,6 +104,7 @@ type wireRuntime struct {
 
 const (
 	defaultBridge = "cni0"
+	mtuMin        = 68 // what every link must take (RFC 791)
 	mtuMax        = 65535
 	nameMax       = 15 // IFNAMSIZ without the byte at the end
 )
@@ -188,8 +189,8 @@ func (c config) check() error {
 	switch {
 	case c.VLANs.Tag < 0 || c.VLANs.Tag > link.MaxVLAN:
 		return errdefs.Invalid("vlan %d is not between 0 and %d", c.VLANs.Tag, link.MaxVLAN)
-	case c.MTU < 0 || c.MTU > mtuMax:
-		return errdefs.Invalid("mtu %d is not between 0 and %d", c.MTU, mtuMax)
+	case c.MTU != 0 && c.MTU < mtuMin || c.MTU > mtuMax:
+		return errdefs.Invalid("mtu %d is not 0 or between %d and %d", c.MTU, mtuMin, mtuMax)
 	case c.Internal && (c.IPMasq || len(c.Ports) > 0):
 		return errdefs.Invalid("internal excludes ipMasq and portMappings: nothing of an internal network is reached from outside, nor reaches it")
 	case c.Hairpin && c.Promisc:
@@ -239,7 +240,7 @@ func parseMAC(texts ...string) (net.HardwareAddr, error) {
 			continue
 		}
 		parsed, err := net.ParseMAC(text)
-		if err != nil || len(parsed) != 6 || parsed[0]&1 != 0 {
+		if err != nil || len(parsed) != 6 || parsed[0]&1 != 0 || [6]byte(parsed) == [6]byte{} {
 			return nil, errdefs.Invalid("mac %q is no Ethernet unicast address", text)
 		}
 		mac = parsed
