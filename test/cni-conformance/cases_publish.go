@@ -18,6 +18,7 @@ func reachCases() []testCase {
 		{"portmap/hostIP ::1 is reached from the node, and not from elsewhere", publishLoopback6},
 		{"portmap/hostIP 127.0.0.1 is not reachable from outside", publishLoopbackOnly},
 		{"portmap/containers can't reach 127.0.0.1 of the node", guardLoopback},
+		{"portmap/ports of a container that the node can't reach are refused", publishUnreachable},
 		{"portmap/SCTP from outside, from the node, from 127.0.0.1, by IPv6", publishSCTP},
 		{"portmap/an SCTP port that a process listens on is refused", publishSCTPListener},
 	}
@@ -49,6 +50,25 @@ func publishIPv6(e *env) error {
 		return err
 	}
 	return errors.Join(reach(outside, "[2001:db8::1]:8080", ""), reach(e.host, "[2001:db8::1]:8080", ""))
+}
+
+// publishUnreachable publishes ports of a container whose bridge is no gateway: the node would send what comes for them back to the outside.
+func publishUnreachable(e *env) error {
+	if _, err := e.outside(); err != nil {
+		return err
+	}
+	for i, gateways := range [][]string{nil, {"192.0.2.2"}} {
+		if gateways != nil {
+			if err := e.defaultRoute(gateways...); err != nil {
+				return err
+			}
+		}
+		_, _, _, err := e.published(fmt.Sprint("c", i), with(e.bridge(), object{"isDefaultGateway": false, "ipMasq": false}), both(8080, 80, ""))
+		if wrong := wantCode(err, 7); wrong != nil {
+			return fmt.Errorf("with the gateways %v: %w", gateways, wrong)
+		}
+	}
+	return nil
 }
 
 func publishHairpin(e *env) error {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
 // Route is a route of a container. Zero values mean the kernel's choice; Gateway is invalid for one straight to the link.
@@ -123,10 +125,20 @@ func leastMTU(h *netlink.Handle, r netlink.Route) (int, error) {
 	return least, nil
 }
 
-// Towards names the link that packets to an address leave the host by.
+// Towards names the link that packets to a container's address leave the host by. An address that only a default route leads to, or none, gives
+// ErrInvalid: its container is not on this host, as far as the host knows.
 func Towards(h *netlink.Handle, a netip.Addr) (string, error) {
 	routes, err := h.RouteGet(a.AsSlice())
-	if err != nil || len(routes) == 0 {
+	if err == nil && len(routes) > 0 && routes[0].Gw != nil {
+		routes, err = h.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+		if err == nil && len(routes) > 0 && isDefault(routes[0]) {
+			err = syscall.ENETUNREACH
+		}
+	}
+	switch {
+	case errors.Is(err, syscall.ENETUNREACH):
+		return "", errdefs.Invalid("this host has no route of its own to the container's address %s; the plugin before must make one (isGateway of a bridge)", a)
+	case err != nil || len(routes) == 0:
 		return "", fmt.Errorf("look up the route to container address %s: %w", a, err)
 	}
 	l, err := h.LinkByIndex(routes[0].LinkIndex)
@@ -134,4 +146,12 @@ func Towards(h *netlink.Handle, a netip.Addr) (string, error) {
 		return "", fmt.Errorf("look up the link to container address %s: %w", a, err)
 	}
 	return l.Attrs().Name, nil
+}
+
+func isDefault(r netlink.Route) bool {
+	if r.Dst == nil {
+		return true
+	}
+	ones, _ := r.Dst.Mask.Size()
+	return ones == 0
 }
