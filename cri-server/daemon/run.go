@@ -21,6 +21,7 @@ import (
 	"github.com/berth-runtime/berth/cri-server/stream"
 	"github.com/berth-runtime/berth/imagestore"
 	"github.com/berth-runtime/berth/internal/cleanup"
+	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/internal/version"
 	"github.com/berth-runtime/berth/runtime/cgroup"
 	"github.com/berth-runtime/berth/runtime/container"
@@ -30,6 +31,9 @@ import (
 // patience is how long running requests have to end once berthd stops. What they did not finish is recovered at the
 // next start, as after a crash.
 const patience = 5 * time.Second
+
+// monitorSlack is how late the Go runtime's monitor may come: see ADR 11.
+const monitorSlack = 500 * time.Microsecond
 
 // Run runs berthd until ctx ends, and leaves pods and the keeper running. An error means that it could not start, or that
 // a server broke.
@@ -45,6 +49,9 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 
 	if err := checkRoot(); err != nil {
 		return err
+	}
+	if err := sys.CalmMonitor(monitorSlack); err != nil {
+		log.WarnContext(ctx, "this costs some processor time and nothing else", "err", err)
 	}
 	held, err := lock(cfg.State)
 	if err != nil {

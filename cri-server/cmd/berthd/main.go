@@ -12,18 +12,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
-
-	"github.com/berth-runtime/berth/internal/sys"
 )
 
-// monitorSlack is how late the Go runtime's monitor may come: see ADR 11.
-const monitorSlack = 500 * time.Microsecond
-
 func main() {
-	if err := sys.CalmMonitor(monitorSlack); err != nil {
-		fmt.Fprintln(os.Stderr, "berthd: this costs some processor time and nothing else:", err)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {
