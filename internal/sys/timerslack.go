@@ -27,8 +27,10 @@ func WithTimerSlack(late time.Duration, f func() error) error {
 
 // CalmMonitor lets the Go runtime's monitor (sysmon) come that much late. It sleeps for 20 µs at a time while goroutines run, and
 // takes their turn from those that are in a system call for longer: work that is ready waits up to this time for that, where it
-// waited up to 0.1 ms. The monitor is the first thread that a Go process makes; that its number is the next one after the process's
-// is all that tells it apart, and if it is another, that one's timers come late.
+// waited up to 0.1 ms. Threads that the monitor makes for such work inherit the slack.
+//
+// The monitor is the first thread that a Go process makes. That its number is the next one after the process's is all that tells
+// it apart; if it is another, that one's timers come late.
 func CalmMonitor(late time.Duration) error {
 	thread, err := firstThread()
 	if err != nil {
