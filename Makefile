@@ -61,7 +61,7 @@ unit: ## unit and integration tests with -race
 
 .PHONY: test
 test: build images critest runtime-tools ## everything: check, end to end, crash, conformance, virtual machine
-	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev lib:/usr/share/containers/seccomp.json=golang-github-containers-common nft=nftables ip=iproute2 lib:/usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ipcmk=util-linux-extra apparmor_parser=apparmor podman=podman conmon=conmon containerd-shim-runc-v2=containerd qemu-system-x86_64=qemu-system-x86 xz=xz-utils
+	@hack/need gcc=gcc lib:/usr/include/stdlib.h=libc6-dev lib:/usr/include/seccomp.h=libseccomp-dev lib:/usr/share/containers/seccomp.json=golang-github-containers-common nft=nftables ip=iproute2 lib:/usr/lib/cni/bridge=containernetworking-plugins iptables=iptables ipcmk=util-linux-extra apparmor_parser=apparmor podman=podman conmon=conmon containerd-shim-runc-v2=containerd qemu-system-x86_64=qemu-system-x86 xz=xz-utils mke2fs=e2fsprogs
 	@$(GO) run ./test/suite
 
 .PHONY: e2e
@@ -82,7 +82,7 @@ validation: build runtime-tools ## runtime-tools' validation programs with runc 
 
 .PHONY: test-vm
 test-vm: build images critest ## the runtime's tests, critest's container and security groups, smoke tests: cgroup v2, AppArmor, qemu
-	@hack/need apparmor_parser=apparmor ipcmk=util-linux-extra qemu-system-x86_64=qemu-system-x86 xz=xz-utils dpkg-deb=dpkg
+	@hack/need apparmor_parser=apparmor nft=nftables ipcmk=util-linux-extra qemu-system-x86_64=qemu-system-x86 xz=xz-utils mke2fs=e2fsprogs dpkg-deb=dpkg
 	@$(GO) run ./test/suite vm
 
 .PHONY: bench

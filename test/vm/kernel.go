@@ -91,11 +91,41 @@ func boot(ctx context.Context, k kernel, archive string, o options) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, console.Close()) }()
+	disk := filepath.Join(filepath.Dir(archive), "disk.img")
+	if err := makeDisk(ctx, disk); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(disk)) }()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
 		"-m", strconv.Itoa(o.memory), "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
-		"-kernel", k.image, "-initrd", archive, "-append", "console=ttyS0 quiet panic=-1 cgroup_no_v1=all psi=1")
+		"-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
+		"-kernel", k.image, "-initrd", archive, "-append", kernelLine+strconv.Itoa(o.tries))
 	cmd.Stdout, cmd.Stderr = io.Writer(console), os.Stderr
 	return cmd.Run()
+}
+
+// kernelLine has no_timer_check because the kernel tests the timer against the processor's speed, and gives up where emulation is slow.
+// What the kernel does not know becomes the environment of the first process.
+const kernelLine = "console=ttyS0 quiet panic=-1 no_timer_check cgroup_no_v1=all psi=1 BERTH_TEST_TRIES="
+
+// diskSize is that of the machine's disk, in bytes; only what is written takes room on the host's.
+const diskSize = 8 << 30
+
+// makeDisk makes the disk for the tests' files: in memory they had no ID-mapped mounts (tmpfs has them since Linux 6.3). It has no
+// journal, as nobody reads it again.
+func makeDisk(ctx context.Context, path string) error {
+	program, err := findProgram("mke2fs")
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(diskSize), f.Close()); err != nil {
+		return err
+	}
+	return command(ctx, "/", program, "-q", "-t", "ext4", "-O", "^has_journal", path)
 }
 
 func command(ctx context.Context, dir, name string, args ...string) error {

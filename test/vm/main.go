@@ -1,11 +1,11 @@
 // Command vm runs tests in a virtual machine: the distribution's cloud kernel, with pure cgroup v2 and AppArmor, and without
 // what newer kernels have, under qemu's software emulation. It needs no KVM, and no image but the kernel's package.
 //
-//	vm [--console FILE] [--memory MiB] [JOB…]
+//	vm [--console FILE] [--memory MiB] [--only REGEXP] [--tries N] [JOB…]
 //
-// The machine's root is an archive made here: static test binaries, berth's programs, critest, AppArmor's parser, the test
-// images, and the program in folder guest as its first process. The console goes to a file and shows every test that ran;
-// the last line counts them.
+// The machine's root is an archive made here: static test binaries, berth's programs, critest, AppArmor's parser, nft, the test
+// images, and the program in folder guest as its first process. The tests' temporary files are on a disk. The console goes to a
+// file and shows every test that ran; the last line counts them.
 package main
 
 import (
@@ -28,6 +28,7 @@ type options struct {
 	memory  int
 	jobs    []string
 	only    string // -test.run for all of them; "": each its own
+	tries   int    // of races
 }
 
 func main() {
@@ -35,6 +36,7 @@ func main() {
 	flag.StringVar(&o.console, "console", "build/vm/console.log", "file of the machine's console")
 	flag.IntVar(&o.memory, "memory", 3072, "memory of the machine, in MiB")
 	flag.StringVar(&o.only, "only", "", "run only the tests of the jobs that match this expression, as go test -run does")
+	flag.IntVar(&o.tries, "tries", 50, "how often each race is run; 1,000 times, as elsewhere, take 20 minutes more on two idle cores")
 	flag.Parse()
 	o.jobs = flag.Args()
 	if runtime.GOARCH != "amd64" {

@@ -13,7 +13,7 @@ import (
 
 // wantedModules are what the tests use and the cloud kernel has as modules; one that is built in, or not there, is left out.
 var wantedModules = []string{
-	"overlay", "erofs", "loop", "veth", "bridge", "br_netfilter", "vxlan", "macvlan", "ipvlan", "dummy", "8021q",
+	"virtio_pci", "virtio_blk", "overlay", "erofs", "loop", "veth", "bridge", "br_netfilter", "vxlan", "macvlan", "ipvlan", "dummy", "8021q",
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_reject_inet", "nft_numgen", "nft_hash", "nft_redir",
 	"nf_conntrack_netlink", "tcp_diag", "udp_diag", "sctp", "sctp_diag",
 	"tun", "ifb", "sch_tbf", "sch_htb", "sch_ingress", "cls_u32", "act_mirred",

@@ -102,7 +102,6 @@ func moveFile(from, to string) (err error) {
 func second() error {
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("HOME", "/root")
-	os.Setenv("BERTH_TEST_TRIES", "50")                // of races, where it is 1,000: the processor is emulated
 	many := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20} // as a service manager sets it for the keeper
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &many); err != nil {
 		return fmt.Errorf("raise the limit of open files: %w", err)
@@ -129,6 +128,9 @@ func second() error {
 	}
 	if err := insertModules(); err != nil {
 		return err
+	}
+	if err := syscall.Mount("/dev/vda", "/tmp", "ext4", 0, ""); err != nil {
+		return fmt.Errorf("mount the disk: %w", err)
 	}
 	if err := exec.Command("/bin/ip", "link", "set", "lo", "up").Run(); err != nil {
 		return fmt.Errorf("set lo up: %w", err)
@@ -170,7 +172,7 @@ func runJobs() error {
 			return fmt.Errorf("job %q", lines.Text())
 		}
 		fmt.Println("\n@@job " + parts[0]) // the firmware leaves no line of its own
-		cmd := exec.Command("./"+parts[1], "-test.v", "-test.timeout=12m", "-test.run="+parts[2])
+		cmd := exec.Command("./"+parts[1], "-test.v", "-test.timeout=20m", "-test.run="+parts[2])
 		cmd.Dir = "/repo/" + parts[0]
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 		status, began := 0, time.Now()
