@@ -18,8 +18,8 @@ type job struct {
 	suite  bool   // runs critest
 }
 
-// jobs are the tests that mean something else on this kernel: cgroup v2, AppArmor, no file-backed EROFS, ipvlan and dummy links.
-// The last two are berthd itself.
+// jobs are the tests that mean something else on this kernel: all of the runtime, namespaces and plugins that touch the kernel; cgroup
+// v2, AppArmor, no file-backed EROFS, ipvlan and dummy links. The last two are berthd itself.
 func allJobs() []job {
 	return []job{
 		{folder: "runtime/cgroup"},
@@ -27,11 +27,25 @@ func allJobs() []job {
 		{folder: "runtime/keeper"},
 		{folder: "runtime/container"},
 		{folder: "runtime/userns"},
-		{folder: "runtime/lsm", run: "^(TestDetect|TestDefaultProfile)"},
+		{folder: "runtime/lsm"},
+		{folder: "runtime/netdev"},
+		{folder: "runtime/pause"},
+		{folder: "runtime/resctrl"},
+		{folder: "runtime/rootfs"},
+		{folder: "runtime/seccomp"},
+		{folder: "runtime/supervise"},
+		{folder: "runtime/systemd"},
 		{folder: "runtime/cmd/berth-oci", run: "^(TestSystemd|TestEventsOfMemory|TestCreateStartKillDelete|TestExec|TestExecBesideGroups|TestHostMountNamespace|TestNetDevices|TestFeatures)$"},
 		{folder: "imagestore/snapshot/overlay"},
 		{folder: "netns"},
+		{folder: "cni-plugins/bandwidth"},
+		{folder: "cni-plugins/firewall"},
+		{folder: "cni-plugins/tuning"},
+		{folder: "cni-plugins/internal/alloc"},
+		{folder: "cni-plugins/internal/link"},
+		{folder: "cni-plugins/internal/names"},
 		{folder: "cni-plugins/internal/nft"},
+		{folder: "cni-plugins/internal/plugin"},
 		{folder: "cni-plugins/internal/ports"},
 		{folder: "test/cni-conformance", run: "^TestBerth$"},
 		{folder: "test/e2e", run: "^(TestPodAnswersOverHTTP|TestExitCodesAndLogs|TestOOMKilled|TestResources|TestExec|TestWhiteouts|TestSharedPIDNamespace|TestDefaultProfile)$"},
@@ -123,7 +137,7 @@ func addSystem(c *cpioWriter, repo string) error {
 	c.file("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n"))
 	c.file("etc/hosts", 0o644, []byte("127.0.0.1 localhost\n"))
 	c.file("etc/resolv.conf", 0o644, []byte("nameserver 192.0.2.53\n"))
-	for _, part := range []string{"go.mod", "Makefile", "bin", "build/images"} {
+	for _, part := range []string{"go.mod", "Makefile", "bin", "build/images", "cri-server/spec/testdata"} {
 		c.copyTree("repo/"+part, filepath.Join(repo, part))
 	}
 	return nil

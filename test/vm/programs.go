@@ -11,15 +11,17 @@ import (
 	"strings"
 )
 
-// addPrograms adds what tests call and busybox does not have: AppArmor's parser with the files that profiles include, and
-// what critest needs if it runs.
+// addPrograms adds what tests call and busybox does not have: AppArmor's parser with the files that profiles include,
+// nft, and what critest needs if it runs.
 func addPrograms(c *cpioWriter, repo string, jobs []job) error {
-	parser, err := findProgram("apparmor_parser")
-	if err != nil {
-		return err
-	}
-	if err := addProgram(c, "usr/sbin/apparmor_parser", parser); err != nil {
-		return err
+	for _, name := range []string{"apparmor_parser", "nft"} {
+		program, err := findProgram(name)
+		if err != nil {
+			return err
+		}
+		if err := addProgram(c, "usr/sbin/"+name, program); err != nil {
+			return err
+		}
 	}
 	for _, dir := range []string{"etc/apparmor", "etc/apparmor.d", "usr/share/apparmor-features"} {
 		c.copyTree(dir, "/"+dir)

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +28,27 @@ func TestEveryJobHasTests(t *testing.T) {
 	}
 	if _, err := chooseJobs("../..", []string{"no/such"}); err == nil {
 		t.Error("an unknown job is accepted")
+	}
+}
+
+// A package that gives its tests a main has them run in namespaces, against the kernel: so this one should see them too.
+func TestPackagesThatTouchTheKernelAreJobs(t *testing.T) {
+	for _, tree := range []string{"runtime", "netns", "cni-plugins"} {
+		err := filepath.WalkDir(filepath.Join("../..", tree), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			folder := strings.TrimPrefix(filepath.Dir(path), "../../")
+			isJob := slices.ContainsFunc(allJobs(), func(j job) bool { return j.folder == folder })
+			if bytes.Contains(data, []byte("\nfunc TestMain(")) && !isJob {
+				t.Errorf("%s has tests that touch the kernel, and no job", folder)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 
