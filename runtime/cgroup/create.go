@@ -214,6 +214,9 @@ func (m *maker) walk(cu *cleanup.Stack, hi *hierarchy, path string) (*sys.Dir, e
 			err = m.delegate(hi, next)
 		}
 		if err := errors.Join(err, d.Close()); err != nil {
+			if next != nil {
+				err = errors.Join(err, next.Close())
+			}
 			return nil, err
 		}
 		d = next
