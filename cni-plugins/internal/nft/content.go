@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -46,14 +47,17 @@ type content struct {
 	exists   bool
 	current  map[*nftables.Set]bool // the markers of the parts that are written the way that this code writes them
 	elements []element
+	passed   int // elements that were seen and not kept
 	unread   []*nftables.Set
 }
 
-// everything is for read.
+// everything and all are for read.
 func everything(*nftables.Set) bool { return true }
 
-// read reads the table, of its sets those that are wanted.
-func (f *Firewall) read(wanted func(*nftables.Set) bool) (*content, error) {
+func all(element) bool { return true }
+
+// read reads the table: of the sets that are wanted, the elements to keep.
+func (f *Firewall) read(wanted func(*nftables.Set) bool, keep func(element) bool) (*content, error) {
 	present, err := f.dumper.sets()
 	if errors.Is(err, syscall.ENOENT) {
 		return &content{}, nil
@@ -70,11 +74,11 @@ func (f *Firewall) read(wanted func(*nftables.Set) bool) (*content, error) {
 			}
 		}
 	}
-	return now, f.fill(now, wanted)
+	return now, f.fill(now, wanted, keep)
 }
 
 // fill reads those of the sets that are wanted and were not read yet.
-func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool) error {
+func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool, keep func(element) bool) error {
 	var rest []*nftables.Set
 	for _, s := range now.unread {
 		if !wanted(s) {
@@ -89,6 +93,11 @@ func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool) error {
 			} else {
 				e.link = keyName(raw.Key)
 			}
+			if !keep(e) {
+				now.passed++
+				return
+			}
+			e.raw.Key, e.raw.KeyEnd, e.raw.Val = bytes.Clone(raw.Key), bytes.Clone(raw.KeyEnd), bytes.Clone(raw.Val)
 			now.elements = append(now.elements, e)
 		})
 		if err != nil {
@@ -103,6 +112,22 @@ func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool) error {
 func of(list []element) func(*nftables.Set) bool {
 	return func(s *nftables.Set) bool {
 		return slices.ContainsFunc(list, func(e element) bool { return e.set == s })
+	}
+}
+
+// matter tells the elements that decide whether an attachment can be written, and what is missing: those with a key of the needed ones, and
+// ports that may be in the way.
+func matter(needed []element, a Attachment) func(element) bool {
+	slots, keys := map[slot]bool{}, map[string]bool{}
+	for _, p := range a.Ports {
+		slots[p.slot()] = true
+	}
+	for _, e := range needed {
+		keys[e.set.Name+string(e.raw.Key)] = true
+	}
+	return func(e element) bool {
+		p, ok := e.port()
+		return ok && slots[p.slot()] || keys[e.set.Name+string(e.raw.Key)]
 	}
 }
 
@@ -174,13 +199,9 @@ func (now *content) checkPorts(a Attachment) error {
 	if len(a.Ports) == 0 {
 		return nil
 	}
-	wanted := map[slot]bool{}
-	for _, p := range a.Ports {
-		wanted[p.slot()] = true
-	}
 	own, taken, by := a.Owner.shortened(), Taken{}, map[Port]Owner{}
 	for _, e := range now.elements {
-		if have, ok := e.port(); ok && wanted[have.slot()] && e.owner != own {
+		if have, ok := e.port(); ok && e.owner != own {
 			taken.Add(have)
 			by[have] = e.owner
 		}

@@ -66,7 +66,7 @@ func (d *dumper) sets() (names map[string]bool, err error) {
 	return names, err
 }
 
-// elements calls do for each element of a set.
+// elements calls do for each element of a set. Its bytes change when do has returned.
 func (d *dumper) elements(set string, do func(nftables.SetElement)) error {
 	request := appendString(appendString(nil, attrTable, tableName), attrName, set)
 	return d.dump(msgGetElement, request, func(body []byte) { decodeElements(body, do) })
@@ -148,7 +148,7 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	}
 }
 
-// decodeElements reads the attributes of a message of elements. What it passes on is not kept in b.
+// decodeElements reads the attributes of a message of elements.
 func decodeElements(b []byte, do func(nftables.SetElement)) {
 	for kind, list := range attributes(b) {
 		if kind != attrElements {
@@ -178,11 +178,11 @@ func decodeElement(b []byte) (e nftables.SetElement) {
 	return e
 }
 
-// data is a copy of the value in an attribute for a key or what it leads to.
+// data is the value in an attribute for a key or what it leads to.
 func data(b []byte) []byte {
 	for kind, value := range attributes(b) {
 		if kind == attrValue {
-			return append([]byte(nil), value...)
+			return value
 		}
 	}
 	return nil

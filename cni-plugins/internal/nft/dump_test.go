@@ -31,7 +31,10 @@ func TestDumpSaysWhatTheLibrarySays(t *testing.T) {
 		want, err := f.conn.GetSetElements(s)
 		testutil.Must(t, err)
 		var got []nftables.SetElement
-		testutil.Must(t, f.dumper.elements(s.Name, func(e nftables.SetElement) { got = append(got, e) }))
+		testutil.Must(t, f.dumper.elements(s.Name, func(e nftables.SetElement) {
+			e.Key, e.KeyEnd, e.Val = bytes.Clone(e.Key), bytes.Clone(e.KeyEnd), bytes.Clone(e.Val)
+			got = append(got, e)
+		}))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", s.Name, diff)
 		}

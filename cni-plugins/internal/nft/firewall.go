@@ -79,7 +79,7 @@ func (f *Firewall) Add(a Attachment) error {
 	err := locked(func() error {
 		needed := elements(f.obj, a)
 		kept := of(needed)
-		now, err := f.read(func(s *nftables.Set) bool { return kept(s) || len(a.Ports) > 0 && s.IsMap })
+		now, err := f.read(func(s *nftables.Set) bool { return kept(s) || len(a.Ports) > 0 && s.IsMap }, matter(needed, a))
 		if err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func staleIn(network string, valid []Owner) func(Owner) bool {
 func (f *Firewall) Check(a Attachment) error {
 	return locked(func() error {
 		needed := elements(f.obj, a)
-		now, err := f.read(of(needed))
+		now, err := f.read(of(needed), matter(needed, a))
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (now *content) lacks(parts []part, needed []element, o Owner) error {
 
 // Taken are the ports that others than an owner have published.
 func (f *Firewall) Taken(except Owner) (Taken, error) {
-	now, err := f.read(func(s *nftables.Set) bool { return s.IsMap })
+	now, err := f.read(func(s *nftables.Set) bool { return s.IsMap }, all)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (f *Firewall) Taken(except Owner) (Taken, error) {
 
 // Probe returns an error if the kernel's nftables can't be used.
 func (f *Firewall) Probe() error {
-	_, err := f.read(func(*nftables.Set) bool { return false })
+	_, err := f.read(func(*nftables.Set) bool { return false }, all)
 	return err
 }
 
@@ -195,15 +195,15 @@ func (f *Firewall) Probe() error {
 // are gone or idle go too.
 func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (ports []Port, err error) {
 	err = locked(func() error {
-		now, err := f.read(f.obj.isOwned)
+		now, err := f.read(f.obj.isOwned, func(e element) bool { return e.owner != Owner{} && drop(e) })
 		if err != nil {
 			return err
 		}
-		dropped := slices.DeleteFunc(slices.Clone(now.elements), func(e element) bool { return e.owner == Owner{} || !drop(e) })
+		dropped := now.elements
 		if !now.exists || len(dropped) == 0 && idle == nil {
 			return nil
 		}
-		if err := f.fill(now, everything); err != nil {
+		if err := f.fill(now, everything, all); err != nil {
 			return err
 		}
 		ports = portsOf(dropped)
@@ -211,20 +211,21 @@ func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (port
 		if err != nil {
 			return err
 		}
-		return f.erase(now, append(dropped, ofLinks...))
+		return f.erase(now, slices.Concat(dropped, ofLinks))
 	})
 	return ports, err
 }
 
 // erase deletes elements, or the whole table when nothing is left in it.
 func (f *Firewall) erase(now *content, list []element) error {
-	if len(list) == 0 && len(now.elements) > 0 {
+	total := len(now.elements) + now.passed
+	if len(list) == 0 && total > 0 {
 		return nil
 	}
 	if err := f.connect(); err != nil {
 		return err
 	}
-	if len(list) == len(now.elements) {
+	if len(list) == total {
 		f.conn.DelTable(f.obj.table)
 	} else if err := f.delete(list); err != nil {
 		return err

@@ -71,7 +71,7 @@ func TestLifeOfMatches(t *testing.T) {
 	}
 	_, err = f.Collect("net", nil, func(string) bool { return true })
 	testutil.Must(t, err)
-	if now, err := f.read(everything); err != nil || now.exists {
+	if now, err := f.read(everything, all); err != nil || now.exists {
 		t.Errorf("the empty table is left, %v", err)
 	}
 }

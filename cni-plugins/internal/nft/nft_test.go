@@ -119,7 +119,7 @@ func routeLocalnet(t *testing.T, link string) string {
 
 func (f *Firewall) count(t *testing.T) int {
 	t.Helper()
-	now, err := f.read(everything)
+	now, err := f.read(everything, all)
 	testutil.Must(t, err)
 	return len(now.elements)
 }
@@ -164,7 +164,7 @@ func TestLifeOfTheTable(t *testing.T) {
 	if err != nil || len(ports) != 1 || f.count(t) != 0 || routeLocalnet(t, "brt0") != "0" {
 		t.Errorf("collected %v, %v; route_localnet %s", ports, err, routeLocalnet(t, "brt0"))
 	}
-	if now, err := f.read(everything); err != nil || now.exists {
+	if now, err := f.read(everything, all); err != nil || now.exists {
 		t.Errorf("the empty table is left, %v", err)
 	}
 }
@@ -234,7 +234,7 @@ func TestGoneLinksAreForgotten(t *testing.T) {
 	ip(t, "link", "del", "brt0")
 	_, err := f.Remove(a.Owner)
 	testutil.Must(t, err)
-	if now, err := f.read(everything); err != nil || now.exists {
+	if now, err := f.read(everything, all); err != nil || now.exists {
 		t.Errorf("the table is left, %v", err)
 	}
 }

@@ -30,11 +30,12 @@ func short(s string) string {
 
 // parseTag returns the owner in a comment, with the names as they are after short.
 func parseTag(comment string) (Owner, bool) {
-	f := strings.Split(comment, "/")
-	if len(f) != 3 {
+	network, rest, ok1 := strings.Cut(comment, "/")
+	container, name, ok2 := strings.Cut(rest, "/")
+	if !ok1 || !ok2 || strings.Contains(name, "/") {
 		return Owner{}, false
 	}
-	return Owner{Network: f[0], ContainerID: f[1], IfName: f[2]}, true
+	return Owner{Network: network, ContainerID: container, IfName: name}, true
 }
 
 // shortened is the owner as it appears in tags.

@@ -84,7 +84,7 @@ func (f *Firewall) Wall(w Wall) error {
 		return err
 	}
 	return locked(func() error {
-		now, err := f.read(f.isOfWalls)
+		now, err := f.read(f.isOfWalls, all)
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (now *content) left(o *objects, needed []element, owner Owner) []element {
 // CheckWall returns an error of kind ErrNotFound if a pod's wall has a hole.
 func (f *Firewall) CheckWall(w Wall) error {
 	return locked(func() error {
-		now, err := f.read(f.isOfWalls)
+		now, err := f.read(f.isOfWalls, all)
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func (f *Firewall) CollectWalls(network string, valid []Owner) error {
 
 func (f *Firewall) unwall(stale func(Owner) bool) error {
 	return locked(func() error {
-		now, err := f.read(f.isOfWalls)
+		now, err := f.read(f.isOfWalls, all)
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (f *Firewall) unwall(stale func(Owner) bool) error {
 		if len(dropped) == 0 {
 			return nil
 		}
-		if err := f.fill(now, everything); err != nil {
+		if err := f.fill(now, everything, all); err != nil {
 			return err
 		}
 		return f.erase(now, dropped)

@@ -40,7 +40,7 @@ func TestLifeOfWalls(t *testing.T) {
 		t.Errorf("a: %v", err)
 	}
 	testutil.Must(t, errors.Join(f.CollectWalls("other", nil), f.CollectWalls("net", []Owner{b.Owner}), f.CheckWall(b), f.CollectWalls("net", nil)))
-	if now, err := f.read(everything); err != nil || now.exists {
+	if now, err := f.read(everything, all); err != nil || now.exists {
 		t.Errorf("the empty table is left, %v", err)
 	}
 }
