@@ -72,6 +72,9 @@ func status(r *plugin.Request) error {
 	if err := errors.Join(err, host.Close()); err != nil || !conf.HasIPAM {
 		return err
 	}
+	if err := nft.With((*nft.Firewall).Probe); err != nil {
+		return err
+	}
 	delegate, err := ipam.Open(r)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -28,7 +29,8 @@ const watchedTable = "berth"
 const repairPause = 200 * time.Millisecond
 
 // Watch repairs the networks whenever the table of berth's plugins is deleted, until ctx ends, and at once if it is not there. Plugins
-// delete it too, with the last pod that needs it; then there is nothing to repair.
+// delete it too, with the last pod that needs it; then there is nothing to repair. It ends with an error if the kernel can't be
+// listened to any more.
 func (n *Network) Watch(ctx context.Context) error {
 	conn, err := netlink.Dial(netlinkNetfilter, &netlink.Config{Groups: 1 << (groupNFTables - 1)})
 	if err != nil {
@@ -43,9 +45,11 @@ func (n *Network) Watch(ctx context.Context) error {
 		lost <- struct{}{}
 	}
 	done := make(chan struct{})
+	repairs, cancel := context.WithCancel(ctx)
+	defer cancel()
 	go func() {
 		defer close(done)
-		n.repairWhenLost(ctx, lost)
+		n.repairWhenLost(repairs, lost)
 	}()
 	for {
 		messages, err := conn.Receive()
@@ -53,8 +57,13 @@ func (n *Network) Watch(ctx context.Context) error {
 			<-done
 			return conn.Close()
 		}
-		// An overflow of the socket's buffer is an error too: something was missed.
-		if err != nil || containsLoss(messages) {
+		overflow := errors.Is(err, syscall.ENOBUFS) // something was missed
+		if err != nil && !overflow {
+			cancel()
+			<-done
+			return errors.Join(fmt.Errorf("watch the firewall: %w", err), conn.Close())
+		}
+		if overflow || containsLoss(messages) {
 			select {
 			case lost <- struct{}{}:
 			default:
