@@ -85,7 +85,9 @@ func answer(fd int) (calls int) {
 	getcwd := uint32(unix.SYS_GETCWD)
 	for {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(poll, -1); err != nil && err != unix.EINTR {
+		if _, err := unix.Poll(poll, -1); err == unix.EINTR {
+			continue // before Linux 6.11 a call that waits for a notification does not end with the last process
+		} else if err != nil {
 			return calls
 		}
 		if poll[0].Revents&unix.POLLHUP != 0 {
