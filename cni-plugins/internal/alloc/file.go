@@ -8,9 +8,9 @@ import (
 	"math"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/flock"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -27,7 +27,7 @@ func (s *Store) update(create bool, f func(t *table, damage error) error) (err e
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("make folder for allocations: %w", err)
 	}
-	lock, err := lockDir(s.dir)
+	lock, err := flock.Open(s.dir)
 	if err != nil {
 		return fmt.Errorf("lock allocations: %w", err)
 	}
@@ -204,24 +204,4 @@ func (s *Store) create(h header, entries []Entry, room int) (err error) {
 	}
 	cu.Release()
 	return nil
-}
-
-// lockDir waits for the lock, which goes away with the file or its process.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := flock(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func flock(f *os.File) error {
-	for {
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
 }

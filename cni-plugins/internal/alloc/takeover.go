@@ -14,6 +14,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/utils"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/flock"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
@@ -60,7 +61,7 @@ func (s *Store) takeOver() (err error) {
 		return fmt.Errorf("take over allocations: %w", err)
 	}
 	cu.Add(lock.Close)
-	if err := flock(lock); err != nil {
+	if err := flock.Wait(lock); err != nil {
 		return fmt.Errorf("take over allocations: lock %s: %w", s.former, err)
 	}
 	if names = formerFiles(s.former); len(names) > slotsMost {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/flock"
 	"github.com/berth-runtime/berth/internal/atomicfile"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -135,14 +136,11 @@ func (f File) change(create bool, edit func([]line) []line) (err error) {
 	}
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
-	lock, err := os.Open(f.dir)
+	lock, err := flock.Open(f.dir)
 	if err != nil {
 		return fmt.Errorf("lock names: %w", err)
 	}
 	cu.Add(lock.Close)
-	if err := flock(lock); err != nil {
-		return fmt.Errorf("lock names: %w", err)
-	}
 	before, err := f.read()
 	if err != nil {
 		return err
@@ -185,12 +183,4 @@ func (f File) read() (text string, err error) {
 		return "", errdefs.New(errdefs.ErrDataLoss, "read names: %s is larger than %d bytes; remove it", f.path(), fileMax)
 	}
 	return string(data), nil
-}
-
-func flock(lock *os.File) error {
-	for {
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
 }

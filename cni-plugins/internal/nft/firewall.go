@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/flock"
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/netns"
@@ -260,13 +260,8 @@ func locked(f func() error) (err error) {
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	cu.Add(lock.Close)
-	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
-		if err == nil {
-			return f()
-		}
-		if !errors.Is(err, syscall.EINTR) {
-			return fmt.Errorf("lock nft table %s: %w", tableName, err)
-		}
+	if err := flock.Wait(lock); err != nil {
+		return fmt.Errorf("lock nft table %s: %w", tableName, err)
 	}
+	return f()
 }
