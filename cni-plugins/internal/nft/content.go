@@ -85,8 +85,24 @@ func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool, keep func
 			rest = append(rest, s)
 			continue
 		}
-		owned := f.obj.isOwned(s)
-		err := f.dumper.elements(s.Name, func(raw nftables.SetElement) {
+		if err := f.readSet(now, s, keep); err != nil {
+			return fmt.Errorf("read set %s of nft table %s: %w", s.Name, tableName, err)
+		}
+	}
+	now.unread = rest
+	return nil
+}
+
+// readsMax bounds how often a set is read again because the kernel rearranges it.
+const readsMax = 64
+
+// readSet reads one set, until it has all of it. Each time the kernel has made its table twice as large, or soon will, so that a few times are enough.
+func (f *Firewall) readSet(now *content, s *nftables.Set, keep func(element) bool) error {
+	owned := f.obj.isOwned(s)
+	elements, passed := len(now.elements), now.passed
+	for range readsMax {
+		now.elements, now.passed = now.elements[:elements], passed
+		whole, err := f.dumper.elements(s.Name, func(raw nftables.SetElement) {
 			e := element{set: s, raw: raw}
 			if owned {
 				e.owner, _ = parseTag(raw.Comment)
@@ -100,12 +116,11 @@ func (f *Firewall) fill(now *content, wanted func(*nftables.Set) bool, keep func
 			e.raw.Key, e.raw.KeyEnd, e.raw.Val = bytes.Clone(raw.Key), bytes.Clone(raw.KeyEnd), bytes.Clone(raw.Val)
 			now.elements = append(now.elements, e)
 		})
-		if err != nil {
-			return fmt.Errorf("read set %s of nft table %s: %w", s.Name, tableName, err)
+		if whole || err != nil {
+			return err
 		}
 	}
-	now.unread = rest
-	return nil
+	return errdefs.Unavailable("it changes all the time")
 }
 
 // of tells the sets of elements, for read.

@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,6 +20,8 @@ type dumper struct {
 	fd  int
 	seq uint32
 	buf []byte
+
+	torn bool // the kernel says that something changed while it gave the last answer
 }
 
 // Numbers of linux/netfilter/nf_tables.h and nfnetlink.h.
@@ -41,6 +45,8 @@ const (
 	familyINet   = 1 // NFPROTO_INET
 	nfgenmsgSize = 4
 	pieceMax     = 32 << 10 // bytes that the kernel puts into one piece of an answer (netlink_dump in net/netlink)
+
+	flagInterrupted = 0x10 // NLM_F_DUMP_INTR
 )
 
 func newDumper() (*dumper, error) {
@@ -66,15 +72,40 @@ func (d *dumper) sets() (names map[string]bool, err error) {
 	return names, err
 }
 
-// elements calls do for each element of a set. Its bytes change when do has returned.
-func (d *dumper) elements(set string, do func(nftables.SetElement)) error {
+// elements calls do for each element of a set. Its bytes change when do has returned. Not whole is an answer that may lack some.
+//
+// The kernel makes each piece of an answer by walking the set anew, past as many elements as it has given already (nft_rhash_walk). When it has
+// moved the elements of a hash table to a larger one meanwhile, which it does some time after many were added, that leaves out as many elements
+// as it gives twice. It says nothing about it, but while the set does not change each walk meets all elements: without one that came
+// twice, none is missing.
+func (d *dumper) elements(set string, do func(nftables.SetElement)) (whole bool, err error) {
+	var sums []uint64
+	var hash maphash.Hash
+	pieces := 0
 	request := appendString(appendString(nil, attrTable, tableName), attrName, set)
-	return d.dump(msgGetElement, request, func(body []byte) { decodeElements(body, do) })
+	err = d.dump(msgGetElement, request, func(body []byte) {
+		pieces++
+		decodeElements(body, func(e nftables.SetElement) {
+			hash.Reset()
+			_, _ = hash.Write(e.Key)
+			_, _ = hash.Write(e.KeyEnd)
+			sums = append(sums, hash.Sum64())
+			do(e)
+		})
+	})
+	return !d.torn && (pieces <= 1 || areDistinct(sums)), err
+}
+
+// areDistinct tells whether no number is there twice. It changes their order.
+func areDistinct(list []uint64) bool {
+	slices.Sort(list)
+	return len(slices.Compact(list)) == len(list)
 }
 
 // dump sends a request and calls do with the attributes of each message of the answer.
 func (d *dumper) dump(kind uint16, attrs []byte, do func([]byte)) error {
 	d.seq++
+	d.torn = false
 	request := make([]byte, syscall.NLMSG_HDRLEN, syscall.NLMSG_HDRLEN+nfgenmsgSize+len(attrs))
 	binary.NativeEndian.PutUint32(request, uint32(cap(request)))
 	binary.NativeEndian.PutUint16(request[4:], kind)
@@ -108,7 +139,8 @@ func (d *dumper) piece(b []byte, do func([]byte)) (done bool, err error) {
 		if size < syscall.NLMSG_HDRLEN+nfgenmsgSize || uint64(size) > uint64(len(b)) {
 			return false, fmt.Errorf("netlink message of %d bytes in %d", size, len(b))
 		}
-		body := b[syscall.NLMSG_HDRLEN:size]
+		body, flags := b[syscall.NLMSG_HDRLEN:size], binary.NativeEndian.Uint16(b[6:])
+		d.torn = d.torn || flags&flagInterrupted != 0
 		switch {
 		case binary.NativeEndian.Uint32(b[8:]) != d.seq:
 		case kind == syscall.NLMSG_DONE || kind == syscall.NLMSG_ERROR:

@@ -3,13 +3,16 @@ package nft
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 
+	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/testutil"
 )
 
@@ -28,13 +31,7 @@ func TestDumpSaysWhatTheLibrarySays(t *testing.T) {
 	testutil.Must(t, f.Add(a))
 	total := 0
 	for _, s := range f.obj.publishing().sets {
-		want, err := f.conn.GetSetElements(s)
-		testutil.Must(t, err)
-		var got []nftables.SetElement
-		testutil.Must(t, f.dumper.elements(s.Name, func(e nftables.SetElement) {
-			e.Key, e.KeyEnd, e.Val = bytes.Clone(e.Key), bytes.Clone(e.KeyEnd), bytes.Clone(e.Val)
-			got = append(got, e)
-		}))
+		want, got := readBoth(t, f, s)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", s.Name, diff)
 		}
@@ -45,6 +42,30 @@ func TestDumpSaysWhatTheLibrarySays(t *testing.T) {
 	}
 	_, err = f.Collect("net", nil, func(string) bool { return true })
 	testutil.Must(t, err)
+}
+
+// readBoth reads a set in both ways, in the order of its keys. The library does not tell that an answer may lack elements.
+func readBoth(t *testing.T, f *Firewall, s *nftables.Set) (library, own []nftables.SetElement) {
+	t.Helper()
+	byKey := func(a, b nftables.SetElement) int { return bytes.Compare(a.Key, b.Key) }
+	same := func(a, b nftables.SetElement) bool { return byKey(a, b) == 0 }
+	for range readsMax {
+		library, err := f.conn.GetSetElements(s)
+		testutil.Must(t, err)
+		var own []nftables.SetElement
+		whole, err := f.dumper.elements(s.Name, func(e nftables.SetElement) {
+			e.Key, e.KeyEnd, e.Val = bytes.Clone(e.Key), bytes.Clone(e.KeyEnd), bytes.Clone(e.Val)
+			own = append(own, e)
+		})
+		testutil.Must(t, err)
+		slices.SortFunc(library, byKey)
+		slices.SortFunc(own, byKey)
+		if total := len(library); whole && len(slices.CompactFunc(library, same)) == total {
+			return library, own
+		}
+	}
+	t.Fatalf("%s is never read whole", s.Name)
+	return nil, nil
 }
 
 func FuzzDecodeElements(f *testing.F) {
@@ -71,4 +92,57 @@ func FuzzDecodeElements(f *testing.F) {
 		message = append(binary.NativeEndian.AppendUint32(message, d.seq), make([]byte, 8)...)
 		_, _ = d.piece(append(message, data...), func(b []byte) { decodeElements(b, func(nftables.SetElement) {}) })
 	})
+}
+
+// TestSetsAreReadWhole moves elements while they are read: new ones before the place that the kernel has come to have it give some of the
+// old ones again, as a larger table does, which also leaves some out.
+func TestSetsAreReadWhole(t *testing.T) {
+	f := open(t, "brt0")
+	a := Attachment{Owner: Owner{"net", "c1", "eth0"}, Link: "brt0", NoSNAT: true}
+	ports := func(first, count int) (list []Port) {
+		for i := range count {
+			list = append(list, port(TCP, fmt.Sprintf("10.0.%d.%d:80", (first+i)>>8, (first+i)&255), "10.0.0.2:80"))
+		}
+		return list
+	}
+	const before, more = 2000, 64
+	a.Ports = ports(0, before)
+	testutil.Must(t, f.Add(a))
+	added := 0
+	add := func(more int) {
+		list := elements(f.obj, Attachment{Owner: a.Owner, Link: a.Link, NoSNAT: true, Ports: ports(before+added, more)})
+		testutil.Must(t, inChunks(list, f.conn.SetAddElements))
+		testutil.Must(t, f.conn.Flush())
+		added += more
+	}
+	onlyPorts := func(s *nftables.Set) bool { return s == f.obj.ports4 }
+	for _, wanted := range []bool{true, false} {
+		now, err := f.read(onlyPorts, func(e element) bool {
+			if added == 0 {
+				add(more)
+			}
+			p, _ := e.port()
+			return p.Host.Addr().As4()[3]%2 == 0 == wanted
+		})
+		testutil.Must(t, err)
+		seen := map[Port]bool{}
+		for _, p := range portsOf(now.elements) {
+			seen[p] = true
+		}
+		if half := (before + more) / 2; len(seen) != half || len(now.elements) != half || now.passed != half {
+			t.Errorf("read %d elements, %d of them different, and passed %d over, of %d each", len(now.elements), len(seen), now.passed, half)
+		}
+	}
+	n := 0
+	_, err := f.read(onlyPorts, func(element) bool {
+		if n++; n%500 == 0 {
+			add(8)
+		}
+		return true
+	})
+	if !errors.Is(err, errdefs.ErrUnavailable) {
+		t.Errorf("a set that changes all the time: %v", err)
+	}
+	_, err = f.Collect("net", nil, func(string) bool { return true })
+	testutil.Must(t, err)
 }

@@ -172,7 +172,11 @@ func (now *content) lacks(parts []part, needed []element, o Owner) error {
 
 // Taken are the ports that others than an owner have published.
 func (f *Firewall) Taken(except Owner) (Taken, error) {
-	now, err := f.read(func(s *nftables.Set) bool { return s.IsMap }, all)
+	var now *content
+	err := locked(func() (err error) {
+		now, err = f.read(func(s *nftables.Set) bool { return s.IsMap }, all)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
