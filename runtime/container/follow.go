@@ -179,7 +179,7 @@ func (r *Runtime) ended(id string, exit client.Exit) {
 	case c != nil:
 		first, silent := c.finish(exit)
 		if first && !silent {
-			r.exits.put(ExitEvent{ID: id, Exit: exit})
+			r.exits.Put(ExitEvent{ID: id, Exit: exit})
 		}
 		if err := r.holds.Drop(id); err != nil { // all of its output is in the log
 			r.cfg.Logger.Error("close the stdio of a container", "container", id, "error", err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/mailbox"
 	"github.com/berth-runtime/berth/runtime/cgroup"
 	"github.com/berth-runtime/berth/runtime/keeper/client"
 	"github.com/berth-runtime/berth/runtime/plan"
@@ -36,7 +37,7 @@ type Config struct {
 type Runtime struct {
 	cfg   Config
 	facts plan.Facts
-	exits *mailbox
+	exits *mailbox.Box[ExitEvent]
 	holds *client.Holds // FIFOs of running containers
 	stop  context.CancelFunc
 	tasks sync.WaitGroup // the loop and what it starts
@@ -72,7 +73,7 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	}
 	loop, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Runtime{
-		cfg: cfg, facts: facts, exits: newMailbox(), holds: holds, stop: stop,
+		cfg: cfg, facts: facts, exits: mailbox.New[ExitEvent](), holds: holds, stop: stop,
 		filters: seccomp.NewCompiler(), containers: make(map[string]*container), execs: make(map[string]*Exec), connected: make(chan struct{}),
 	}
 	r.setConn(conn)
@@ -98,7 +99,7 @@ func (r *Runtime) Close() error {
 		}
 	}
 	r.tasks.Wait()
-	r.exits.close()
+	r.exits.Close()
 	errs = append(errs, r.holds.Close())
 	r.mu.Lock()
 	containers, execs := r.containers, r.execs
@@ -115,7 +116,7 @@ func (r *Runtime) Close() error {
 
 // Exits delivers the end of every container, once, in the order in which they were learned of. Ends that Restore returned
 // are not delivered again.
-func (r *Runtime) Exits() <-chan ExitEvent { return r.exits.out }
+func (r *Runtime) Exits() <-chan ExitEvent { return r.exits.Out() }
 
 // client returns the connection to the keeper, waiting for one if it was lost.
 func (r *Runtime) client(ctx context.Context) (*client.Client, error) {

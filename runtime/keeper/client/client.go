@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/mailbox"
 	"github.com/berth-runtime/berth/internal/sys"
 	"github.com/berth-runtime/berth/runtime/keeper/wire"
 )
@@ -18,7 +19,7 @@ import (
 // Client is a connection to the keeper.
 type Client struct {
 	conn   *wire.Conn
-	events *mailbox
+	events *mailbox.Box[Event]
 	done   chan struct{} // closed when the connection is lost
 
 	mu      sync.Mutex
@@ -59,12 +60,11 @@ func connect(ctx context.Context, socket string) (*Client, error) {
 	}
 	c := &Client{
 		conn:    wire.NewConn(s, &sync.Pool{}),
-		events:  newMailbox(),
+		events:  mailbox.New[Event](),
 		done:    make(chan struct{}),
 		waiting: make(map[uint32]chan<- reply),
 	}
 	go c.receive()
-	go c.events.deliver(c.done)
 	return c, nil
 }
 
@@ -92,7 +92,7 @@ func (c *Client) kept() *Holds {
 
 // Events returns the ends of processes, from the connection's beginning on; for what was before, see [Client.List].
 // An event can overtake the return of the Start that it belongs to. The channel is closed when the connection is lost.
-func (c *Client) Events() <-chan Event { return c.events.out }
+func (c *Client) Events() <-chan Event { return c.events.Out() }
 
 // receive hands replies and events to those who wait for them.
 func (c *Client) receive() {
@@ -111,6 +111,8 @@ func (c *Client) receive() {
 	for _, w := range waiting {
 		w <- reply{err: c.lost}
 	}
+	// What nobody has read by now is in the keeper's list.
+	c.events.Close()
 	close(c.done)
 	// The socket is broken or was closed by Close, which reports its own error.
 	_ = c.conn.Close()
@@ -126,7 +128,7 @@ func (c *Client) dispatch(m wire.Message) error {
 		if err := errors.Join(err, sys.CloseRaw(m.Files)); err != nil {
 			return err
 		}
-		c.events.put(e)
+		c.events.Put(e)
 		return nil
 	case wire.TypeInputEnd:
 		return c.inputEnd(m)
