@@ -37,18 +37,7 @@ func (m *Manager) ContainerStats(ctx context.Context, id string) (ContainerStats
 
 // ListContainerStats measures the containers that a filter selects. One that goes away meanwhile is left out.
 func (m *Manager) ListContainerStats(ctx context.Context, f ContainerFilter) ([]ContainerStats, error) {
-	var list []ContainerStats
-	for _, status := range m.Containers(ctx, f) {
-		s, err := m.measureContainer(ctx, status)
-		if errors.Is(err, errdefs.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, s)
-	}
-	return list, nil
+	return measureAll(ctx, m.Containers(ctx, f), m.measureContainer)
 }
 
 // PodStats measures a pod; ErrNotFound if there is none.
@@ -62,9 +51,13 @@ func (m *Manager) PodStats(ctx context.Context, id string) (PodStats, error) {
 
 // ListPodStats measures the pods that a filter selects. One that goes away meanwhile is left out.
 func (m *Manager) ListPodStats(ctx context.Context, f PodFilter) ([]PodStats, error) {
-	var list []PodStats
-	for _, status := range m.Pods(ctx, f) {
-		s, err := m.measurePod(ctx, status)
+	return measureAll(ctx, m.Pods(ctx, f), m.measurePod)
+}
+
+func measureAll[Status, Stats any](ctx context.Context, all []Status, measure func(context.Context, Status) (Stats, error)) ([]Stats, error) {
+	var list []Stats
+	for _, status := range all {
+		s, err := measure(ctx, status)
 		if errors.Is(err, errdefs.ErrNotFound) {
 			continue
 		}
