@@ -90,12 +90,7 @@ func (d *Dir) openBeneath(path string, flags int) (int, error) {
 		Flags:   uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
-	for {
-		fd, err := unix.Openat2(d.fd, path, &how)
-		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: a rename raced with the walk
-			return fd, err
-		}
-	}
+	return openat2(d.fd, path, &how)
 }
 
 // Open opens the file called name; flags as in open(2), O_CLOEXEC and O_NOFOLLOW are added.

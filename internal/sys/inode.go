@@ -154,17 +154,11 @@ func (d *Dir) OpenDirInRoot(path string) (*Dir, error) {
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
-	for {
-		fd, err := unix.Openat2(d.fd, path, &how)
-		switch err {
-		case nil:
-			return &Dir{fd: fd}, nil
-		case unix.EINTR, unix.EAGAIN:
-			continue
-		default:
-			return nil, err
-		}
+	fd, err := openat2(d.fd, path, &how)
+	if err != nil {
+		return nil, err
 	}
+	return &Dir{fd: fd}, nil
 }
 
 // Realpath returns the path of the folder as the kernel has it now.
@@ -243,17 +237,11 @@ func (d *Dir) OpenDirBeneathSameFS(name string) (*Dir, error) {
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
 	}
-	for {
-		fd, err := unix.Openat2(d.fd, name, &how)
-		switch err {
-		case nil:
-			return &Dir{fd: fd}, nil
-		case unix.EINTR, unix.EAGAIN:
-			continue
-		default:
-			return nil, err
-		}
+	fd, err := openat2(d.fd, name, &how)
+	if err != nil {
+		return nil, err
 	}
+	return &Dir{fd: fd}, nil
 }
 
 // ClearImmutable takes the immutable and append-only attributes off a file or folder (chattr -i -a); on things or file

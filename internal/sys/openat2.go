@@ -24,19 +24,23 @@ const OPath = unix.O_PATH
 func Openat2(root *os.File, path string, flags int, mode uint32, resolve uint64) (*os.File, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: resolve}
 	var fd int
-	err := withFd(root, func(dir int) error {
-		for {
-			var err error
-			fd, err = unix.Openat2(dir, path, &how)
-			if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: a rename raced with the walk
-				return err
-			}
-		}
+	err := withFd(root, func(dir int) (err error) {
+		fd, err = openat2(dir, path, &how)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+func openat2(dir int, path string, how *unix.OpenHow) (int, error) {
+	for {
+		fd, err := unix.Openat2(dir, path, how)
+		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: a rename raced with the walk
+			return fd, err
+		}
+	}
 }
 
 // Reopen opens the very file that an O_PATH file refers to, which no link or rename can change.
