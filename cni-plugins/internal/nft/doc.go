@@ -37,6 +37,6 @@
 //
 // A change reads the table, decides, and writes one transaction. flock on the namespace's own file in /proc serialises that among all
 // processes in the namespace; it needs no path, and the kernel drops it with the process. It is never held while something else is
-// waited for. After a transaction that deletes, closing the socket waits for an RCU grace period (6 ms and more, since the kernel
-// flushes its list of things to free), so callers close a Firewall last.
+// waited for. After a transaction that deletes, closing a netfilter socket would wait for an RCU grace period, 6 ms and more, since the
+// kernel flushes its list of things to free. So sockets are left to the kernel to close (close.go).
 package nft

@@ -51,13 +51,17 @@ func (f *Firewall) Distrust() { f.rewrite = true }
 // Fresh tells whether Add or Wall wrote rules, which is so for the first attachment of a host, and after others flushed the table.
 func (f *Firewall) Fresh() bool { return f.fresh }
 
-// Close closes the connection; see the package's text for what it may wait for.
+// Close closes the connection. It waits for nothing; see the package's text.
 func (f *Firewall) Close() error {
-	err := f.dumper.close()
-	if f.conn != nil {
-		err = errors.Join(err, f.conn.CloseLasting())
+	if f.conn == nil {
+		return closeLater(f.dumper.close, f.dumper.fd)
 	}
-	return err
+	closeBoth := func() error { return errors.Join(f.dumper.close(), f.conn.CloseLasting()) }
+	fd, err := descriptor(f.socket)
+	if err != nil {
+		return errors.Join(err, closeBoth())
+	}
+	return closeLater(closeBoth, f.dumper.fd, fd)
 }
 
 // With calls f with a connection, and closes it last.

@@ -46,7 +46,7 @@ type connection struct {
 
 // forgetConnections deletes the tracked UDP connections to published ports. A tracked flow keeps the translation, or the lack
 // of one, that its first packet got, and a client that goes on sending never lets it end.
-func forgetConnections(ports []nft.Port) error {
+func forgetConnections(ports []nft.Port) (err error) {
 	byFamily := map[byte][]nft.Port{}
 	for _, p := range ports {
 		family := byte(syscall.AF_INET)
@@ -68,7 +68,7 @@ func forgetConnections(ports []nft.Port) error {
 	if err != nil {
 		return fmt.Errorf("open netfilter netlink socket: %w", err)
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, nft.CloseConn(conn)) }()
 	for family, ports := range byFamily {
 		if len(ports) > fewPorts { // one walk through all that is tracked
 			err = forget(conn, family, 0, ports, local)
