@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -165,13 +164,23 @@ func (t Taken) Find(p Port) (Port, bool) {
 	return Port{}, false
 }
 
-// needsLoopback tells whether a port is to be reached at 127.0.0.1.
-func (a Attachment) needsLoopback() bool {
-	return !a.NoSNAT && slices.ContainsFunc(a.Ports, func(p Port) bool {
+// loopbacks are the addresses of the node's lo that ports are to be reached at: 127.0.0.1, ::1.
+func (a Attachment) loopbacks() []netip.Addr {
+	if a.NoSNAT {
+		return nil
+	}
+	v4, v6 := false, false
+	for _, p := range a.Ports {
 		host := p.Host.Addr()
-		return host.Is4() && (host.IsUnspecified() || host.IsLoopback())
-	})
+		v4 = v4 || host.Is4() && (host.IsUnspecified() || host.IsLoopback())
+		v6 = v6 || host == netip.IPv6Loopback()
+	}
+	var list []netip.Addr
+	if v4 {
+		list = append(list, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	}
+	if v6 {
+		list = append(list, netip.IPv6Loopback())
+	}
+	return list
 }
-
-// atLoopback6 tells ports that are published at ::1.
-func (p Port) atLoopback6() bool { return p.Host.Addr() == netip.IPv6Loopback() }

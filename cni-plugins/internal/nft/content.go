@@ -188,6 +188,9 @@ func elements(o *objects, a Attachment) []element {
 			owned(pick(o.hide4, o.hide6, addr), nftables.SetElement{Key: addr.AsSlice()})
 		}
 	}
+	for _, addr := range a.loopbacks() {
+		owned(o.local, nftables.SetElement{Key: localKey(a.Link, addr, a.Owner)})
+	}
 	return list
 }
 

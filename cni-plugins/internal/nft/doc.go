@@ -7,6 +7,7 @@
 //	map ports4, ports6   protocol . host address . host port  →  pod address . pod port
 //	set self4, self6     pod address . pod address, of pods that publish ports: they may reach themselves through the node
 //	set masq4, masq6     link . subnet: what comes from there to the outside is masqueraded
+//	set local            link . address of lo . number of the owner: who wants 127.0.0.1 or ::1 to lead to the link; no rule looks at it
 //	set links            link . link, of the links that lead to pods
 //	set isolated …       the same, of those that the node does not route between (see forward.go)
 //	set walled4/6        pod address . link, of pods that other walled links can't reach
@@ -18,7 +19,7 @@
 //	set closed           link . link, of links that are reached from elsewhere at published ports alone
 //
 // The sets of walls and their chain are there if somebody asked for walls, the last three and the chains when_in, when_out, hide and close
-// if somebody asked for those. Elements of ports, self, when, hide, walled and alone carry their owner in their comment: network, container,
+// if somebody asked for those. Elements of ports, self, local, when, hide, walled and alone carry their owner in their comment: network, container,
 // interface. So DEL and GC need no files and no namespaces, and a second pod that asks for a published port gets an error that names the
 // first one. Elements of the others belong to a link, as long as it has pods: a pod without published ports and walls changes nothing here.
 //
@@ -27,7 +28,8 @@
 // Port maps work from outside, from pods and from the node itself, 127.0.0.1 included. That last one needs route_localnet on the link to the
 // pods, which alone would let pods reach what listens on the node's 127.0.0.1 (CVE-2020-8558), and neighbours of the node could reach
 // ports that are published at 127.0.0.1 only, because the destination is changed before the kernel would call it impossible. Chain guard
-// drops both, and route_localnet is taken back before the guard goes. IPv6 has no route_localnet: there a route makes ::1 local to the link
+// drops both, and route_localnet is taken back with the last port behind the link that needs it, before the guard goes. It is set to 2, which the
+// kernel takes like 1: so nobody has to write down that it was 0, and what others have set stays. IPv6 has no route_localnet: there a route makes ::1 local to the link
 // (see localnet.go), and no guard is needed; only ports that are published at ::1 itself are reached there.
 // Traffic from a pod to others that are masqueraded too keeps its source address. Chain forward drops what crosses between links that are to
 // be apart, chain walls what crosses from one wall to another or reaches an isolated pod from its own link. Nothing that another table drops can be

@@ -80,7 +80,7 @@ func (f *Firewall) Add(a Attachment) error {
 	if err := errors.Join(a.validate(), a.checkLoopback6()); err != nil {
 		return err
 	}
-	err := locked(func() error {
+	return locked(func() error {
 		needed := elements(f.obj, a)
 		kept := of(needed)
 		now, err := f.read(func(s *nftables.Set) bool { return kept(s) || len(a.Ports) > 0 && s.IsMap }, matter(needed, a))
@@ -90,12 +90,11 @@ func (f *Firewall) Add(a Attachment) error {
 		if err := now.checkPorts(a); err != nil {
 			return err
 		}
-		return f.write(now, f.partsFor(a), now.missing(needed), a.Owner)
+		if err := f.write(now, f.partsFor(a), now.missing(needed), a.Owner); err != nil {
+			return err
+		}
+		return allowLoopback(a)
 	})
-	if err != nil {
-		return err
-	}
-	return allowLoopback(a)
 }
 
 // partsFor are the parts of the table that an attachment needs.
@@ -203,11 +202,17 @@ func (f *Firewall) Probe() error {
 // are gone or idle go too.
 func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (ports []Port, err error) {
 	err = locked(func() error {
-		now, err := f.read(f.obj.isOwned, func(e element) bool { return e.owner != Owner{} && drop(e) })
+		goes := func(e element) bool { return e.owner != Owner{} && drop(e) }
+		now, err := f.read(f.obj.isOwned, func(e element) bool { return e.set == f.obj.local || goes(e) })
 		if err != nil {
 			return err
 		}
-		dropped := now.elements
+		var dropped []element
+		for _, e := range now.elements {
+			if goes(e) {
+				dropped = append(dropped, e)
+			}
+		}
 		if !now.exists || len(dropped) == 0 && idle == nil {
 			return nil
 		}
@@ -217,6 +222,9 @@ func (f *Firewall) remove(drop func(element) bool, idle func(string) bool) (port
 		ports = portsOf(dropped)
 		ofLinks, err := now.unused(idle)
 		if err != nil {
+			return err
+		}
+		if err := now.leaveLoopback(f.obj.local, dropped); err != nil {
 			return err
 		}
 		return f.erase(now, slices.Concat(dropped, ofLinks))

@@ -1,40 +1,96 @@
 package nft
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/sysctl"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
+// ourLocalnet is the value of route_localnet that says that it was set here. To the kernel it is the same as 1, which is somebody else's.
+const ourLocalnet = "2"
+
+// localKey is link . address of lo . number of the owner. With it the table knows who wants that address to lead to the link.
+func localKey(link string, lo netip.Addr, o Owner) []byte {
+	addr, number := lo.As16(), sha256.Sum256([]byte(tag(o)))
+	return slices.Concat(nameKey(link), addr[:], number[:len(addr)])
+}
+
+// way is what a key of localKey says of the link.
+type way struct {
+	link string
+	lo   netip.Addr
+}
+
+func (e element) way() way {
+	var addr [16]byte
+	copy(addr[:], e.raw.Key[min(nameSize, len(e.raw.Key)):])
+	return way{keyName(e.raw.Key), netip.AddrFrom16(addr).Unmap()}
+}
+
 // allowLoopback lets published ports of pods behind a link be reached from the node's 127.0.0.1, and from ::1 if they are published there. It
-// comes after the guard, which keeps pods from reaching the node's loopback services.
+// comes after the guard, which keeps pods from reaching the node's loopback services, and after the elements that say who wants it.
 func allowLoopback(a Attachment) error {
-	if a.needsLoopback() {
-		if err := sysctl.Set("1", "ipv4", "conf", a.Link, "route_localnet"); err != nil {
+	for _, lo := range a.loopbacks() {
+		if err := allowWay(way{a.Link, lo}); err != nil {
 			return err
 		}
 	}
-	if a.NoSNAT || !slices.ContainsFunc(a.Ports, Port.atLoopback6) {
-		return nil
+	return nil
+}
+
+func allowWay(w way) error {
+	if w.lo.Is6() {
+		return changeRoute(w.link, netlink.RouteReplace)
 	}
-	return changeRoute(a.Link, netlink.RouteReplace)
+	now, err := sysctl.Get("ipv4", "conf", w.link, "route_localnet")
+	if err != nil || now != "0" {
+		return err
+	}
+	return sysctl.Set(ourLocalnet, "ipv4", "conf", w.link, "route_localnet")
+}
+
+// leaveLoopback puts links back to normal that are wanted by none but the dropped elements of set local. It comes before these are deleted, so
+// that whoever is killed in between, or after allowLoopback, leaves nothing behind that the next one doesn't see.
+func (now *content) leaveLoopback(local *nftables.Set, dropped []element) error {
+	wanted := map[way]int{}
+	for _, e := range now.elements {
+		if e.set == local {
+			wanted[e.way()]++
+		}
+	}
+	for _, e := range dropped {
+		if e.set != local {
+			continue
+		}
+		w := e.way()
+		if wanted[w]--; wanted[w] > 0 {
+			continue
+		}
+		if err := forbidWay(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkLoopback6 refuses ports at ::1 where they can't work. An answer that comes over a bridge whose packets go through ip6tables is translated
 // back there, and then looks like one for ::1 from a wire.
 func (a Attachment) checkLoopback6() error {
-	if a.NoSNAT || !slices.ContainsFunc(a.Ports, Port.atLoopback6) {
+	if !slices.Contains(a.loopbacks(), netip.IPv6Loopback()) {
 		return nil
 	}
 	l, err := netlink.LinkByName(a.Link)
@@ -48,16 +104,28 @@ func (a Attachment) checkLoopback6() error {
 	return nil
 }
 
-// forbidLoopback is the opposite; the link may be gone.
+// forbidLoopback puts a link back to normal; it may be gone.
 func forbidLoopback(link string) error {
-	if err := sysctl.SetIfPresent("0", "ipv4", "conf", link, "route_localnet"); err != nil {
+	return errors.Join(forbidWay(way{link, netip.AddrFrom4([4]byte{127, 0, 0, 1})}), forbidWay(way{link, netip.IPv6Loopback()}))
+}
+
+// forbidWay is the opposite of allowWay. What was set by others before or since stays.
+func forbidWay(w way) error {
+	if w.lo.Is6() {
+		err := changeRoute(w.link, netlink.RouteDel)
+		if errors.Is(err, syscall.ESRCH) || errors.Is(err, errdefs.ErrNotFound) {
+			return nil
+		}
 		return err
 	}
-	err := changeRoute(link, netlink.RouteDel)
-	if errors.Is(err, syscall.ESRCH) || errors.Is(err, errdefs.ErrNotFound) {
+	now, err := sysctl.Get("ipv4", "conf", w.link, "route_localnet")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now != ourLocalnet {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return sysctl.SetIfPresent("0", "ipv4", "conf", w.link, "route_localnet")
 }
 
 // loopbackMetric is more than that of the kernel's own route to ::1, which what the node sends shall go on to take.

@@ -53,7 +53,7 @@ func TestLifeOfMatches(t *testing.T) {
 	b := Attachment{Owner: Owner{"net", "b", "eth0"}, Link: "brt0", Ports: []Port{from(port(TCP, "0.0.0.0:80", "10.0.0.3:8080"), "", "10.0.0.0", "10.255.255.255")}}
 	for range 2 {
 		testutil.Must(t, errors.Join(f.Add(a), f.Add(b), f.Check(a), f.Check(b)))
-		if n := f.count(t); n != 2+3+2+2+1+1 { // link, which is closed; ports, selves and masqueraded of a; port and self of b
+		if n := f.count(t); n != 2+3+2+2+1+1+2 { // link, which is closed; ports, selves and masqueraded of a; port and self of b; 127.0.0.1 of both
 			t.Fatalf("%d elements", n)
 		}
 	}

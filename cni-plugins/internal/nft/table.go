@@ -10,7 +10,7 @@ const tableName = "berth"
 
 // revision is the name of an empty set, which tells that the table is written the way that this code writes it. Change it
 // with any change of sets, chains or rules.
-const revision = "revision4"
+const revision = "revision5"
 
 // wallRevision is the same for what stands behind walls, which only Wall writes: who uses no walls does not pay for them.
 const wallRevision = "wallrevision1"
@@ -19,7 +19,7 @@ const wallRevision = "wallrevision1"
 type objects struct {
 	table                                            *nftables.Table
 	ports4, ports6, masq4, masq6, self4, self6, link *nftables.Set
-	isolated, internal, private                      *nftables.Set
+	isolated, internal, private, local               *nftables.Set
 	revision                                         *nftables.Set
 	guard, publish, prerouting, output, postrouting  *nftables.Chain
 	forward                                          *nftables.Chain
@@ -70,6 +70,7 @@ func newObjects() *objects {
 		isolated: set("isolated", link, link),
 		internal: set("internal", link, link),
 		private:  set("private", link, link),
+		local:    set("local", link, v6, v6),
 		revision: set(revision, nftables.TypeMark),
 
 		guard:       base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw),
@@ -107,7 +108,7 @@ type part struct {
 // publishing is the part for published ports and masquerading, walling that for walls.
 func (o *objects) publishing() part {
 	return part{
-		sets:   []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.isolated, o.internal, o.private},
+		sets:   []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.isolated, o.internal, o.private, o.local},
 		chains: []*nftables.Chain{o.guard, o.publish, o.prerouting, o.output, o.postrouting, o.forward},
 		rules:  o.rules(), marker: o.revision,
 	}
@@ -144,7 +145,7 @@ func (o *objects) parts() []part { return []part{o.publishing(), o.choosing(), o
 
 // isOwned tells whether the elements of a set belong to owners, not to links.
 func (o *objects) isOwned(s *nftables.Set) bool {
-	return s == o.ports4 || s == o.ports6 || s == o.self4 || s == o.self6 || s == o.when4 || s == o.when6 || s == o.hide4 || s == o.hide6 || o.isWalled(s)
+	return s == o.ports4 || s == o.ports6 || s == o.self4 || s == o.self6 || s == o.local || s == o.when4 || s == o.when6 || s == o.hide4 || s == o.hide6 || o.isWalled(s)
 }
 
 // isWalled tells whether the elements of a set are pods behind walls.
