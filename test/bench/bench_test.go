@@ -49,11 +49,11 @@ func TestTablesOfNetworks(t *testing.T) {
 			{Chain: "ports, alone", Plugins: oursName, Add: add(5), Del: add(8)},
 		},
 		Crowds: []CrowdFigures{{Chain: "ports", Plugins: oursName, Others: 500, Without: add(10), With: add(11)}},
-		Net:    []NetFigures{{Path: "pod to pod", Plugins: oursName, ThroughputRatio: ratio([][]float64{{3, 2}, {2, 2}, {1, 2}}), RateRatio: 1.01}},
+		Net:    []NetFigures{{Path: "pod to pod", Plugins: oursName, ThroughputRatio: ratio([][]float64{{3, 2}, {2, 2}, {1, 2}}), RateRatio: 1.01, LeanRatio: 1.02}},
 	}
 	var b strings.Builder
 	r.writeTables(&b)
-	for _, want := range []string{"6.0 ×", "7.0 ×", "11.0 ×", "12.0 ×", "22.0 ×", "15.0 ×", "1.10 times", "1.000 ×", "1.010 ×"} {
+	for _, want := range []string{"6.0 ×", "7.0 ×", "11.0 ×", "12.0 ×", "22.0 ×", "15.0 ×", "1.10 times", "1.000 ×", "1.010 ×", "1.020 ×"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s is missing:\n%s", want, b.String())
 		}
@@ -70,8 +70,8 @@ func TestTCPIsSentAndAnswered(t *testing.T) {
 	testutil.Must(t, err)
 	to := netip.MustParseAddrPort("127.0.0.1:5001")
 	for _, bytes := range []int{1, 3 * block / 2} {
-		if took, err := converse(h, to, 3, bytes); err != nil || took <= 0 {
-			t.Errorf("%d bytes: %s, %v", bytes, took, err)
+		if e, err := converse(h, to, 3, bytes); err != nil || e.took <= 0 || e.cpu < 0 {
+			t.Errorf("%d bytes: %v, %v", bytes, e, err)
 		}
 	}
 	testutil.Must(t, stop())

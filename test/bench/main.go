@@ -3,7 +3,7 @@
 // images from the same registry. Then it measures, each in turn with what Debian has of the kind, berth-oci with the same bundle, TCP through
 // the bridges of CNI plugins, and the plugins themselves.
 //
-//	bench [--runs N] [--json FILE] [--only berth|containerd|oci|net|cni] [--no-pull]
+//	bench [--runs N] [--json FILE] [--only berth|containerd|oci|net|cni] [--no-pull] [--null]
 package main
 
 import (
@@ -30,6 +30,7 @@ type options struct {
 	pods       int // idle pods for the memory figure, pods in all for the rate
 	json, only string
 	noPull     bool
+	null       bool
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 		flag.IntVar(&o.pods, "pods", 60, "pods of the memory figure and of the rate")
 		flag.StringVar(&o.json, "json", "build/bench.json", "file of the figures")
 		flag.StringVar(&o.only, "only", "", "measure this alone: berth, containerd, oci, net or cni")
+		flag.BoolVar(&o.null, "null", false, "net: measure berth's plugins beside themselves, which must give ratios of 1")
 		flag.BoolVar(&o.noPull, "no-pull", false, "leave out the large pull")
 		flag.Parse()
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
+	"strconv"
 
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/netns"
@@ -17,20 +17,16 @@ import (
 type NetFigures struct {
 	Path, Plugins    string
 	Throughput, Rate Spread  // Gbit/s of one connection; connections per second, one after the other
-	ThroughputRatio  float64 // median of what berth's has in a round divided by what the other has; 0 for the other
+	Lean             Spread  // connections in a second of CPU time, that of both ends and of the kernel for them
+	ThroughputRatio  float64 // median of what berth's has in a slice divided by what the other has in the one beside it; 0 for the other
 	RateRatio        float64
+	LeanRatio        float64
 }
 
 // Spread is of a figure of which more is better.
 type Spread struct {
 	P10, P50, P90 float64
 }
-
-const (
-	bytesARound       = 256 << 20
-	connectionsARound = 500
-	netRuns           = 4 // how many times more often than others these are measured: what others do meanwhile is found in single rounds
-)
 
 // netSide is a world with two pods, of which the first serves and has a published port.
 type netSide struct {
@@ -41,12 +37,12 @@ type netSide struct {
 	hostPort     int
 }
 
-// netPath is one path, and what its rounds had, by side.
+// netPath is one path, and what its slices had, by side.
 type netPath struct {
-	name             string
-	from             func(*netSide) *netns.Handle
-	to               func(*netSide) netip.AddrPort
-	throughput, rate [][]float64
+	name                   string
+	from                   func(*netSide) *netns.Handle
+	to                     func(*netSide) netip.AddrPort
+	throughput, rate, lean [][]float64
 }
 
 func paths() []*netPath {
@@ -77,9 +73,12 @@ func measureNet(ctx context.Context, o options) (list []NetFigures, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.null {
+		sets = []pluginSet{sets[0], sets[0]}
+	}
 	var sides []*netSide
-	for _, set := range sets {
-		s, err := newSide(set, filepath.Join(dir, set.name), cu)
+	for i, set := range sets {
+		s, err := newSide(set, filepath.Join(dir, strconv.Itoa(i)), cu)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", set.name, err)
 		}
@@ -88,11 +87,11 @@ func measureNet(ctx context.Context, o options) (list []NetFigures, err error) {
 	all := paths()
 	for i := range warmUp + netRuns*o.runs {
 		for _, p := range all {
-			if err := p.round(ctx, sides, i); err != nil {
+			if err := p.pair(ctx, sides, i); err != nil {
 				return nil, err
 			}
 			if i < warmUp {
-				p.throughput, p.rate = nil, nil
+				p.throughput, p.rate, p.lean = nil, nil, nil
 			}
 		}
 	}
@@ -165,62 +164,4 @@ func (p *netPod) address() (netip.Addr, error) {
 		return netip.Addr{}, errors.New("the plugins gave no address")
 	}
 	return r.IPs[0].Address.Addr(), nil
-}
-
-// round takes one figure of each kind for each side. Who begins changes.
-func (p *netPath) round(ctx context.Context, sides []*netSide, n int) error {
-	throughput, rate := make([]float64, len(sides)), make([]float64, len(sides))
-	for i := range sides {
-		i = (i + n) % len(sides)
-		s := sides[i]
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		took, err := converse(p.from(s), p.to(s), 1, bytesARound)
-		if err != nil {
-			return fmt.Errorf("%s, %s: %w", p.name, s.name, err)
-		}
-		throughput[i] = bytesARound * 8 / 1e9 / took.Seconds()
-	}
-	for i := range sides {
-		i = (i + n) % len(sides)
-		s := sides[i]
-		took, err := converse(p.from(s), p.to(s), connectionsARound, 1)
-		if err != nil {
-			return fmt.Errorf("%s, %s: %w", p.name, s.name, err)
-		}
-		rate[i] = connectionsARound / took.Seconds()
-	}
-	p.throughput, p.rate = append(p.throughput, throughput), append(p.rate, rate)
-	return nil
-}
-
-func (p *netPath) figures(sides []*netSide) (list []NetFigures) {
-	for i, s := range sides {
-		f := NetFigures{Path: p.name, Plugins: s.name, Throughput: spread(p.throughput, i), Rate: spread(p.rate, i)}
-		if i == 0 && len(sides) > 1 {
-			f.ThroughputRatio, f.RateRatio = ratio(p.throughput), ratio(p.rate)
-		}
-		list = append(list, f)
-	}
-	return list
-}
-
-func spread(rounds [][]float64, side int) Spread {
-	var list []float64
-	for _, r := range rounds {
-		list = append(list, r[side])
-	}
-	slices.Sort(list)
-	at := func(p float64) float64 { return list[min(int(p*float64(len(list))), len(list)-1)] }
-	return Spread{P10: at(0.1), P50: at(0.5), P90: at(0.9)}
-}
-
-// ratio is the median of what the first side has for each that the second has, round by round.
-func ratio(rounds [][]float64) float64 {
-	var list [][]float64
-	for _, r := range rounds {
-		list = append(list, []float64{r[0] / r[1]})
-	}
-	return spread(list, 0).P50
 }

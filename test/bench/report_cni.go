@@ -46,14 +46,14 @@ func (r *Report) peerOf(f CNIFigures) (peer CNIFigures, ok bool) {
 // writeNet prints a line for each path and its plugins.
 func (r *Report) writeNet(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TCP through the bridge\tGbit/s (p10 p50 p90)\t\tconnections/s (p10 p50 p90)\t")
+	fmt.Fprintln(t, "TCP through the bridge\tGbit/s (p10 p50 p90)\t\tconnections/s (p10 p50 p90)\t\tconnections in 1 s of CPU time\t")
 	for _, f := range r.Net {
-		throughput, rate := "", ""
+		throughput, rate, lean := "", "", ""
 		if f.ThroughputRatio != 0 {
-			throughput, rate = fmt.Sprintf("%.3f ×", f.ThroughputRatio), fmt.Sprintf("%.3f ×", f.RateRatio)
+			throughput, rate, lean = fmt.Sprintf("%.3f ×", f.ThroughputRatio), fmt.Sprintf("%.3f ×", f.RateRatio), fmt.Sprintf("%.3f ×", f.LeanRatio)
 		}
-		fmt.Fprintf(t, "%s: %s\t%.1f %.1f %.1f\t%s\t%.0f %.0f %.0f\t%s\n", f.Path, f.Plugins,
-			f.Throughput.P10, f.Throughput.P50, f.Throughput.P90, throughput, f.Rate.P10, f.Rate.P50, f.Rate.P90, rate)
+		fmt.Fprintf(t, "%s: %s\t%.1f %.1f %.1f\t%s\t%.0f %.0f %.0f\t%s\t%.0f %.0f %.0f\t%s\n", f.Path, f.Plugins,
+			f.Throughput.P10, f.Throughput.P50, f.Throughput.P90, throughput, f.Rate.P10, f.Rate.P50, f.Rate.P90, rate, f.Lean.P10, f.Lean.P50, f.Lean.P90, lean)
 	}
 	if err := t.Flush(); err != nil {
 		fmt.Fprintln(w, err)
