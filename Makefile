@@ -9,13 +9,12 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/berth-runtime/berth/internal/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
-# berth-oci begins with a few system calls before the Go runtime: see entry_amd64.s there.
-ENTRY_aarch64 := _berth_oci_arm64_linux
-ENTRY_x86_64  := _berth_oci_amd64_linux
-ENTRY_arm64   := $(ENTRY_aarch64)
-ENTRY_amd64   := $(ENTRY_x86_64)
-ENTRY   := $(ENTRY_$(or $(GOARCH),$(shell uname -m)))
-BUILD   += $(if $(ENTRY),-ldflags 'github.com/berth-runtime/berth/runtime/cmd/berth-oci=$(LDFLAGS) -E $(ENTRY)')
+# berth-oci and the CNI plugins begin with a few instructions before the Go runtime: see their entry_amd64.s.
+ARCH_aarch64 := arm64
+ARCH_x86_64  := amd64
+ARCH    := $(filter amd64 arm64,$(or $(GOARCH),$(ARCH_$(shell uname -m))))
+ENTRY    = -ldflags 'github.com/berth-runtime/berth/$(1)=$(LDFLAGS) -E _berth_$(2)_$(ARCH)_linux'
+BUILD   += $(if $(ARCH),$(call ENTRY,runtime/cmd/berth-oci,oci) $(call ENTRY,cni-plugins/...,plugin))
 
 PROGRAMS := $(notdir $(wildcard cri-server/cmd/* runtime/cmd/*))
 PLUGINS  := $(patsubst cni-plugins/%/main.go,%,$(wildcard cni-plugins/*/main.go))
@@ -52,7 +51,8 @@ lint: build/bin/vet ## formatting, go vet on both architectures, staticcheck and
 cross: ## build everything for arm64
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) build ./...
 	@mkdir -p build/arm64
-	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -ldflags '-E $(ENTRY_arm64)' -o build/arm64/ ./runtime/cmd/berth-oci
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -ldflags '-E _berth_oci_arm64_linux' -o build/arm64/ ./runtime/cmd/berth-oci
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) build -ldflags '-E _berth_plugin_arm64_linux' -o build/arm64/ ./cni-plugins/loopback
 
 .PHONY: unit
 unit: ## unit and integration tests with -race
