@@ -78,6 +78,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	stop.Add(networks.Close)
 	cgroups, err := cgroup.Detect()
 	if err != nil {
 		return err

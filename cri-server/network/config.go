@@ -60,7 +60,7 @@ func New(c Config) (*Network, error) {
 	if err := os.MkdirAll(recordDir(c.CacheDir), 0o700); err != nil {
 		return nil, errdefs.New(errdefs.ErrUnavailable, "open network: %w", err)
 	}
-	runner := &runner{timeout: c.PluginTimeout, log: c.Logger}
+	runner := &runner{timeout: c.PluginTimeout, log: c.Logger, servers: newServers()}
 	return &Network{
 		conf:    c,
 		runner:  runner,
@@ -70,6 +70,12 @@ func New(c Config) (*Network, error) {
 		spoken:  map[string]spoken{},
 		live:    map[string]bool{},
 	}, nil
+}
+
+// Close ends the plugins' processes that wait for calls. Nothing else may be called any more.
+func (n *Network) Close() error {
+	n.runner.servers.close()
+	return nil
 }
 
 func (c *Config) setDefaults() {

@@ -9,6 +9,9 @@
 // changes count at once and no watcher can miss one. When the folder holds none and no Kubernetes agent manages this node,
 // the built-in default network is used: a bridge with berth's own plugins.
 //
+// Plugins that were built from berth's own source serve one call after another in a process that ends after three seconds without any, as
+// its start takes longer than a call: see servers and package cniwire. All others are executed for each call, as CNI says.
+//
 // # Order
 //
 // Attachments of different pods run in parallel. As the CNI specification asks, GC runs alone: it waits for the Setups and

@@ -17,6 +17,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 
+	"github.com/berth-runtime/berth/internal/cniwire"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 )
@@ -33,6 +34,7 @@ type runner struct {
 	version.PluginDecoder
 	timeout time.Duration
 	log     *slog.Logger
+	servers *servers
 }
 
 // PluginError is the failure of one plugin. Cause is a *types.Error when the plugin said what is wrong.
@@ -59,7 +61,7 @@ func (r *runner) ExecPlugin(ctx context.Context, path string, stdin []byte, envi
 	defer cancel()
 	stdout, stderr := &head{max: stdoutMax}, &tail{max: stderrMax}
 	began := time.Now()
-	err := run(ctx, path, stdin, environ, stdout, stderr)
+	err := r.run(ctx, path, stdin, shortLived(environ), stdout, stderr)
 	r.log.DebugContext(ctx, "ran CNI plugin", "plugin", plugin, "stage", stage, "dur", time.Since(began))
 	if err == nil && stdout.over {
 		err = errdefs.Invalid("its result is larger than %d bytes", stdoutMax)
@@ -97,21 +99,46 @@ func (r *runner) FindInPath(plugin string, dirs []string) (string, error) {
 	return "", errdefs.Unavailable("CNI plugin %s is in none of the folders %s: install it there", plugin, strings.Join(dirs, ", "))
 }
 
-func run(ctx context.Context, path string, stdin []byte, environ []string, stdout *head, stderr *tail) error {
+// run runs a plugin, by a process that serves calls where it is one of berth's.
+func (r *runner) run(ctx context.Context, path string, stdin []byte, environ []string, stdout *head, stderr *tail) error {
+	reply, done, err := r.servers.call(ctx, path, cniwire.Call{Environ: environ, Stdin: stdin})
+	if !done {
+		return execute(ctx, path, stdin, environ, stdout, stderr)
+	}
+	_, outErr := stdout.Write(reply.Stdout)
+	_, errErr := stderr.Write(reply.Stderr)
+	if err == nil && reply.Status != 0 {
+		err = fmt.Errorf("exit status %d", reply.Status)
+	}
+	return errors.Join(err, outErr, errErr)
+}
+
+func execute(ctx context.Context, path string, stdin []byte, environ []string, stdout *head, stderr *tail) error {
 	// Go opens everything close-on-exec; what the daemon itself inherited may not be.
 	if err := sys.CloseOnExecFrom(3); err != nil {
 		return fmt.Errorf("mark descriptors close-on-exec: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, path)
-	cmd.Env, cmd.Dir = shortLived(environ), "/"
+	cmd := command(ctx, path, environ)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), stdout, stderr
+	if err := sys.WithTimerSlack(pluginSlack, cmd.Start); err != nil {
+		return err
+	}
+	return wait(cmd)
+}
+
+// command is a plugin that leads a process group, all of which is killed when the context ends.
+func command(ctx context.Context, path string, environ []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env, cmd.Dir = environ, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = pipeGrace
-	err := sys.WithTimerSlack(pluginSlack, cmd.Start)
-	if err == nil {
-		err = cmd.Wait()
-	}
+	return cmd
+}
+
+// wait reaps a plugin.
+func wait(cmd *exec.Cmd) error {
+	err := cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		// The plugin ended well but left children behind that hold its pipes.
 		return errors.Join(fmt.Errorf("it left processes behind that hold its output open: %w", err), killGroup(cmd.Process.Pid))

@@ -53,6 +53,7 @@ func (w *world) restart() {
 	w.t.Helper()
 	n, err := network.New(w.config)
 	testutil.Must(w.t, err)
+	w.t.Cleanup(func() { testutil.Must(w.t, n.Close()) })
 	w.Network = n
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,7 +37,7 @@ func delegate(path string) plugin.Commands {
 func run(path, command string, r *plugin.Request) ([]byte, error) {
 	stdout := &bounded{}
 	cmd := exec.Command(path)
-	cmd.Env = environment(command)
+	cmd.Env = environment(r.Environ, command)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(r.Config.Raw), stdout, r.Stderr
 	err := cmd.Run()
 	name := filepath.Base(path)
@@ -74,9 +73,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func environment(command string) []string {
+func environment(environ []string, command string) []string {
 	env := []string{"CNI_COMMAND=" + command}
-	for _, kv := range os.Environ() {
+	for _, kv := range environ {
 		if !strings.HasPrefix(kv, "CNI_COMMAND=") {
 			env = append(env, kv)
 		}

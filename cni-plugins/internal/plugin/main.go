@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
+	"github.com/berth-runtime/berth/internal/cniwire"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
@@ -32,19 +34,28 @@ func Main(c Commands) {
 	// There is one thing to do at a time: more processors would only wake threads that find nothing, which costs more than the work between
 	// two system calls. Where the entry in assembly has run, this changes nothing, which costs nothing either.
 	runtime.GOMAXPROCS(1)
-	if os.Getenv("CNI_COMMAND") == "" && len(os.Args) > 1 {
+	environ := os.Environ()
+	switch command := lookup(environ)("CNI_COMMAND"); {
+	case command == "" && slices.Contains(environ, cniwire.Serve):
+		if err := Serve(c, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: serve calls: %v\n", c.Name, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	case command == "" && len(os.Args) > 1:
 		os.Exit(usage(c, os.Args[1], os.Stdout, os.Stderr))
 	}
-	os.Exit(Run(c, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(Run(c, environ, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// Run runs the plugin and returns the exit status: 0, or 1 after an error object was printed.
-func Run(c Commands, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+// Run runs the plugin with an environment, "NAME=value" each, and returns the exit status: 0, or 1 after an error object was printed.
+func Run(c Commands, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	getenv := lookup(environ)
 	command := getenv("CNI_COMMAND")
 	r, err := readRequest(getenv, stdin)
 	var answer any
 	if err == nil {
-		r.Stderr = stderr
+		r.Stderr, r.Environ = stderr, environ
 		answer, err = dispatch(c, r)
 	}
 	if closeErr := r.close(); err == nil {

@@ -30,7 +30,7 @@ func run(t *testing.T, env map[string]string, stdin string, err error) (status i
 		Del: silent, Check: silent, GC: silent, Status: silent,
 	}
 	var stdout, stderr bytes.Buffer
-	status = plugin.Run(commands, func(name string) string { return env[name] }, strings.NewReader(stdin), &stdout, &stderr)
+	status = plugin.Run(commands, environ(env), strings.NewReader(stdin), &stdout, &stderr)
 	if stdout.Len() > 0 {
 		if err := json.Unmarshal(stdout.Bytes(), &answer); err != nil {
 			t.Fatalf("stdout %q: %v", stdout.Bytes(), err)
@@ -45,6 +45,14 @@ func env(command string, changes map[string]string) map[string]string {
 	}
 	maps.Copy(e, changes)
 	return e
+}
+
+func environ(vars map[string]string) []string {
+	var list []string
+	for name, value := range vars {
+		list = append(list, name+"="+value)
+	}
+	return list
 }
 
 const conf = `{"cniVersion":"1.1.0","name":"net","type":"t"}`

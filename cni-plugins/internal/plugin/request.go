@@ -29,6 +29,7 @@ type Request struct {
 	IfName      string
 	Args        map[string]string // CNI_ARGS
 	Path        []string          // CNI_PATH
+	Environ     []string          // all of the call's variables, "NAME=value"
 	Config      Config
 	Stderr      io.Writer
 	Repair      bool // CHECK puts the firewall back first

@@ -91,7 +91,7 @@ func Run(t *testing.T, commands plugin.Commands, verb string, c *Container, conf
 	stdin, err := json.Marshal(Conf{"cniVersion": "1.1.0", "name": "net", "type": commands.Name}.With(conf))
 	testutil.Must(t, err)
 	var stdout, stderr bytes.Buffer
-	a := Answer{Status: plugin.Run(commands, func(name string) string { return env[name] }, bytes.NewReader(stdin), &stdout, &stderr)}
+	a := Answer{Status: plugin.Run(commands, environ(env), bytes.NewReader(stdin), &stdout, &stderr)}
 	a.Stderr = stderr.String()
 	if stdout.Len() > 0 {
 		testutil.Must(t, json.Unmarshal(stdout.Bytes(), &a.Result))
@@ -102,6 +102,14 @@ func Run(t *testing.T, commands plugin.Commands, verb string, c *Container, conf
 		a.Msg, _ = a.Result["msg"].(string)
 	}
 	return a
+}
+
+func environ(vars map[string]string) []string {
+	var list []string
+	for name, value := range vars {
+		list = append(list, name+"="+value)
+	}
+	return list
 }
 
 // Good is Run for a command that must succeed.
