@@ -46,6 +46,7 @@ type childPlan struct {
 	second  cloneArgs // of Builder.Clone
 	action  [4]uint64 // a zero struct sigaction: SIG_DFL
 	mask    uint64    // an empty signal set
+	nowhere *byte     // always nil
 }
 
 // report is what a child writes to the pipe.
@@ -177,5 +178,7 @@ func forkAndRun(p *childPlan) (pid uintptr, errno syscall.Errno) {
 end:
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, exitUnstarts, 0, 0)
+		// A seccomp filter refuses even that. SIGSEGV, whose handler is gone, asks no filter.
+		*p.nowhere = 0
 	}
 }

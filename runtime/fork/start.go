@@ -51,7 +51,7 @@ const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC 
 
 // Start runs the program in a child and returns once its execve succeeded. If a call failed the error is a *[StepError] and
 // the child is gone. A child that is killed before its execve, but not before the last checkpoint, counts as started: its
-// end tells the rest. A program with a
+// end tells the rest, SIGSEGV for one whose seccomp filter refuses execve, write and exit_group. A program with a
 // [Builder.Release] counts as started there.
 func Start(p *Program, o Options) (Child, error) {
 	if o.Flags&^namespaceFlags != 0 {

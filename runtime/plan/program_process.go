@@ -83,7 +83,8 @@ func (w *writer) capabilities(c Caps, more uint64) {
 }
 
 // seccomp loads a filter. It holds from here on: a profile must allow capset, if a process has no_new_privs not set and
-// lacks CAP_SYS_ADMIN, execve, for the report of a listener, or of a step that fails, write, and read or exit_group.
+// lacks CAP_SYS_ADMIN, execve, and for the report of a listener, or of a step that fails, write, and for a listener read. What
+// fails and may not be reported ends with the process (see [fork.Start]).
 func (w *writer) seccomp(f *seccomp.Filter) {
 	if f == nil {
 		return
