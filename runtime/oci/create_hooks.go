@@ -103,25 +103,21 @@ func (b *builder) namespaces() uint64 {
 }
 
 // runForked runs a hook that is a program, with the state on standard input, and waits for its end.
-func runForked(ctx context.Context, h specs.Hook, p *fork.Program, state specs.State, o fork.Options) (err error) {
-	cu := cleanup.Make(&err)
-	defer cu.Clean()
-	stdin, err := stateFile(state)
+func runForked(ctx context.Context, h specs.Hook, p *fork.Program, state specs.State, o fork.Options) error {
+	stdin, output, err := hookStdio(state)
 	if err != nil {
 		return err
 	}
-	cu.Add(stdin.Close)
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	cu.Add(null.Close)
-	o.Stdio = [3]*os.File{stdin, null, null}
+	o.Stdio = [3]*os.File{stdin, output.w, output.w}
 	child, err := fork.Start(p, o)
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(waitHook(ctx, h, child), child.Pidfd.Close())
 	}
-	cu.Add(child.Pidfd.Close)
+	return errors.Join(output.end(err), stdin.Close())
+}
+
+// waitHook waits for the end of a hook that was forked by hand.
+func waitHook(ctx context.Context, h specs.Hook, child fork.Child) error {
 	exit, err := waitChild(ctx, child)
 	switch {
 	case ctx.Err() != nil:

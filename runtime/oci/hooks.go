@@ -1,11 +1,11 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"time"
@@ -15,9 +15,6 @@ import (
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
 )
-
-// maxHookOutput bounds what an error repeats of a hook's output.
-const maxHookOutput = 4096
 
 // runHooks runs hooks in this process's namespaces, one after the other, until one fails. They get the state on standard
 // input.
@@ -46,31 +43,38 @@ func (r *Runtime) warnHooks(ctx context.Context, c *container, kind string, hook
 func runHook(ctx context.Context, h specs.Hook, state specs.State) error {
 	ctx, cancel := hookContext(ctx, h)
 	defer cancel()
-	input, err := json.Marshal(state)
+	stdin, output, err := hookStdio(state)
 	if err != nil {
 		return err
 	}
-	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, h.Path)
 	cmd.Args, cmd.Env, cmd.Dir = hookArgs(h), hookEnv(h), state.Bundle
-	cmd.Stdin = bytes.NewReader(input)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.WaitDelay = time.Second // what it leaves behind may hold the pipes
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, output.w, output.w
 	if err = sys.WithDefaults(cmd.Start); err == nil {
 		err = cmd.Wait()
 	}
 	if ctx.Err() != nil {
-		return hookEnded(ctx, h)
+		err = hookEnded(ctx, h)
 	}
-	if err != nil && output.Len() > 0 {
-		text := output.Bytes()
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(text[:min(len(text), maxHookOutput)]))
-	}
-	return err
+	return errors.Join(output.end(err), stdin.Close())
 }
 
+// hookStdio opens what a hook reads, the state, and what takes its output.
+func hookStdio(state specs.State) (stdin *os.File, output *hookOutput, err error) {
+	if stdin, err = stateFile(state); err != nil {
+		return nil, nil, err
+	}
+	if output, err = newHookOutput(); err != nil {
+		return nil, nil, errors.Join(err, stdin.Close())
+	}
+	return stdin, output, nil
+}
+
+// maxHookTimeout is, in seconds, what a [time.Duration] can hold: 292 years.
+const maxHookTimeout = math.MaxInt64 / int64(time.Second)
+
 func hookContext(ctx context.Context, h specs.Hook) (context.Context, context.CancelFunc) {
-	if h.Timeout == nil {
+	if h.Timeout == nil || int64(*h.Timeout) > maxHookTimeout {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
@@ -95,7 +99,7 @@ func hookArgs(h specs.Hook) []string {
 // hookEnv never is nil, which would stand for our own environment.
 func hookEnv(h specs.Hook) []string { return append([]string{}, h.Env...) }
 
-// stateFile returns the state as a file to read, for a hook that is forked by hand.
+// stateFile returns the state as a file to read.
 func stateFile(state specs.State) (*os.File, error) {
 	data, err := json.Marshal(state)
 	if err != nil {

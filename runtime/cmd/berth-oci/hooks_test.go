@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -109,6 +111,54 @@ func TestHookTimeout(t *testing.T) {
 	p.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/usr/bin/sleep", Args: []string{"sleep", "1000"}, Timeout: &one}}}
 	p.write()
 	p.fails(1, "killed after its timeout of 1 s", "create", "c")
+}
+
+// A timeout that a time.Duration can't hold is none, and not one that is over at once.
+func TestHookTimeoutOfAges(t *testing.T) {
+	p := newPlace(t)
+	ages := 1 << 62
+	p.shell("true")
+	p.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/usr/bin/true", Timeout: &ages}}}
+	p.write()
+	p.ok("create", "c")
+}
+
+// What a hook says is in the error, if it is not too long, wherever the hook runs.
+func TestHookOutputIsInTheError(t *testing.T) {
+	talks := specs.Hook{Path: "/usr/bin/sh", Args: []string{"sh", "-c", "echo because >&2; head -c 1000000 /dev/zero | tr '\\0' x; exit 3"}, Env: []string{"PATH=/usr/bin"}}
+	for kind, hooks := range map[string]specs.Hooks{
+		"createRuntime":   {CreateRuntime: []specs.Hook{talks}},
+		"createContainer": {CreateContainer: []specs.Hook{talks}},
+		"startContainer":  {StartContainer: []specs.Hook{talks}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			p := newPlace(t)
+			p.shell("true")
+			p.spec.Hooks = &hooks
+			p.write()
+			r := p.call("run", "c")
+			if r.code != 1 || !strings.Contains(r.stderr, "exit status 3: because") || len(r.stderr) > 10_000 {
+				t.Errorf("code %d, %d bytes: %.1000s", r.code, len(r.stderr), r.stderr)
+			}
+		})
+	}
+}
+
+// A hook may leave a program behind that has its output open.
+func TestHookLeavesAProgram(t *testing.T) {
+	p := newPlace(t)
+	path := p.bundle + "/left"
+	p.shell("true")
+	p.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{
+		Path: "/usr/bin/sh", Args: []string{"sh", "-c", "sleep 1000 & echo $! >" + path}, Env: []string{"PATH=/usr/bin"},
+	}}}
+	p.write()
+	p.ok("create", "c")
+	data, err := os.ReadFile(path)
+	testutil.Must(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	testutil.Must(t, err)
+	testutil.Must(t, syscall.Kill(pid, syscall.SIGKILL))
 }
 
 // The state that hooks get is the spec's.
