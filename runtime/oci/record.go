@@ -32,12 +32,21 @@ const (
 	maxPID        = 1 << 22 // PID_MAX_LIMIT
 )
 
+// encodeRecord refuses what could not be read again: the container would be out of everybody's reach.
+func encodeRecord(r record) ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxRecord { // all else is short
+		return nil, errdefs.Invalid("annotations: with them the container's record has %d bytes, more than %d", len(data), maxRecord)
+	}
+	return data, nil
+}
+
 // decodeRecord trusts nothing: a record may have been cut short or changed.
 func decodeRecord(data []byte, id string) (record, error) {
 	var r record
-	if len(data) > maxRecord {
-		return r, errdefs.New(errdefs.ErrDataLoss, "record of %d bytes", len(data))
-	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, errdefs.New(errdefs.ErrDataLoss, "%w", err)
 	}

@@ -31,6 +31,14 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
+func TestRecordThatIsTooLargeIsNotWritten(t *testing.T) {
+	r := goodRecord()
+	r.Annotations = map[string]string{"k": strings.Repeat("<", maxRecord/6)} // \u003c
+	if _, err := encodeRecord(r); !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), "annotations") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRecordIsVerified(t *testing.T) {
 	for name, change := range map[string]func(*record){
 		"version":         func(r *record) { r.Version = 2 },

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -147,7 +146,7 @@ func (c *container) relock() error {
 }
 
 func (c *container) save() error {
-	data, err := json.Marshal(c.rec)
+	data, err := encodeRecord(c.rec)
 	if err != nil {
 		return err
 	}
