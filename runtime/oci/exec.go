@@ -60,6 +60,9 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (_ *Child, err error)
 		return nil, err
 	}
 	process, err := o.Process(spec)
+	if err == nil && !process.Terminal && o.ConsoleSocket != "" {
+		err = errdefs.Invalid("process.terminal: false, but there is a console socket")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +75,15 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (_ *Child, err error)
 		return nil, err
 	}
 	cu.Add(j.close)
-	if err := c.start(process, j, child, o); err != nil {
+	if err := c.start(ctx, process, j, child, o); err != nil {
 		return nil, err
 	}
 	r.warn(ctx, o.ID, j.warnings)
 	return child, nil
 }
 
-// start connects the process's stdio and starts it.
-func (c *container) start(process *specs.Process, j *joined, child *Child, o ExecOptions) (err error) {
+// start connects the process's stdio and starts it. On error there is no process.
+func (c *container) start(ctx context.Context, process *specs.Process, j *joined, child *Child, o ExecOptions) (err error) {
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	cu.Add(child.closeMaster)
@@ -96,7 +99,9 @@ func (c *container) start(process *specs.Process, j *joined, child *Child, o Exe
 	if child.child, err = fork.Start(j.program, j.options); err != nil {
 		return err
 	}
-	cu.Add(child.child.Pidfd.Close)
+	cu.Add(func() error {
+		return errors.Join(killChild(context.WithoutCancel(ctx), child.child), child.child.Pidfd.Close())
+	})
 	if o.PidfdSocket != "" {
 		if err := sendFile(o.PidfdSocket, "pidfd", child.child.Pidfd); err != nil {
 			return fmt.Errorf("send the pidfd: %w", err)

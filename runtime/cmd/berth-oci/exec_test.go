@@ -30,6 +30,7 @@ func TestExec(t *testing.T) {
 	p.fails(255, "--user", "exec", "-u", "root", "c", "true")
 	p.fails(255, "process args cannot be empty", "exec", "c")
 	p.fails(255, "needs --console-socket", "exec", "-d", "-t", "c", "true")
+	p.fails(255, "process.terminal: false", "exec", "-d", "--console-socket", "/no/such", "c", "true")
 	file := filepath.Join(t.TempDir(), "process.json")
 	process := *p.spec.Process
 	process.Args, process.Cwd = []string{"sh", "-c", "pwd"}, "/tmp"
@@ -148,6 +149,22 @@ func fdName(f *os.File) string {
 		}
 	}
 	return f.Name()
+}
+
+// An exec whose caller can't be told of the process leaves none.
+func TestExecFailsLate(t *testing.T) {
+	p := newPlace(t)
+	p.spec.Process.Args = []string{"sleep", "1000"}
+	p.write()
+	p.ok("create", "c")
+	p.ok("start", "c")
+	p.fails(255, "write pid file", "exec", "-d", "--pid-file", "/no/such/file", "c", "sleep", "1000")
+	p.fails(255, "send the pidfd", "exec", "-d", "--pidfd-socket", "/no/such/socket", "c", "sleep", "1000")
+	var pids []int
+	testutil.Must(t, json.Unmarshal([]byte(p.ok("ps", "-f", "json", "c")), &pids))
+	if len(pids) != 1 {
+		t.Errorf("processes %v, want the container's own alone", pids)
+	}
 }
 
 func TestParseBytes(t *testing.T) {
