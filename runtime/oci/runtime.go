@@ -34,14 +34,17 @@ const (
 	StatusStopped  Status = "stopped"
 )
 
-const maxID = 1024 // what others allow; the name of a folder is at most 255 bytes
+const maxID = 255 // NAME_MAX: it is the name of a folder
 
 // checkID accepts what is a plain file name of runc's alphabet.
 func checkID(id string) error {
 	bad := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_+-.", r))
 	}
-	if id == "" || id == "." || id == ".." || len(id) > maxID || strings.ContainsFunc(id, bad) {
+	if len(id) > maxID {
+		return errdefs.Invalid("invalid id format: %.20q… has %d bytes, more than %d", id, len(id), maxID)
+	}
+	if id == "" || id == "." || id == ".." || strings.ContainsFunc(id, bad) {
 		return errdefs.Invalid("invalid id format: %.100q is not made of [A-Za-z0-9_+.-]", id)
 	}
 	return nil
