@@ -48,6 +48,7 @@ func TestExec(t *testing.T) {
 	if table := p.ok("ps", "c"); len(lines(table)) != 3 {
 		t.Errorf("table %q", table)
 	}
+	p.fails(1, "unknown gnu long option", "ps", "c", "--no-such")
 	stats := jsonLines(t, []byte(p.ok("events", "--stats", "c")))
 	if len(stats) != 1 || stats[0]["type"] != "stats" || stats[0]["id"] != "c" {
 		t.Errorf("stats %v", stats)

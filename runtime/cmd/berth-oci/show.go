@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func psCommand() *command {
 		}
 		out, err := exec.CommandContext(ctx, "ps", options...).Output()
 		if err != nil {
-			return fmt.Errorf("run ps of the host: %w", err)
+			return psError(err)
 		}
 		text, err := processLines(string(out), pids)
 		if err != nil {
@@ -122,6 +123,14 @@ func psCommand() *command {
 		return printTo(a.stdout, "%s", text)
 	}
 	return c
+}
+
+// psError repeats what ps says of its options.
+func psError(err error) error {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
+		return fmt.Errorf("run ps of the host: %w: %s", err, bytes.TrimSpace(exit.Stderr))
+	}
+	return fmt.Errorf("run ps of the host: %w", err)
 }
 
 // processLines returns the head of ps's output and the lines about the processes.
