@@ -48,6 +48,9 @@ func (r *Runtime) Create(ctx context.Context, o CreateOptions) error {
 
 func (r *Runtime) create(ctx context.Context, o CreateOptions) error {
 	b, err := readBundle(o.Bundle)
+	if err == nil {
+		err = checkTerminal(b.spec, true, o.ConsoleSocket)
+	}
 	if err != nil {
 		return err
 	}
@@ -133,10 +136,7 @@ func newPlan(spec *specs.Spec, host *cgroup.Host, o *CreateOptions) (*plan.Plan,
 	if err := host.Check(spec.Linux.CgroupsPath, spec.Linux.Resources); err != nil {
 		return nil, err
 	}
-	switch {
-	case !spec.Process.Terminal && o.ConsoleSocket != "":
-		return nil, errdefs.Invalid("process.terminal: false, but there is a console socket")
-	case hasHooks(spec):
+	if hasHooks(spec) {
 		p.Launch.HookRoot = spec.Root.Path
 	}
 	p.Launch.NoPivot, p.Launch.NoNewKeyring, p.Launch.Preserve = o.NoPivot, o.NoNewKeyring, o.Preserve

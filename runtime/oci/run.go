@@ -27,7 +27,7 @@ type RunOptions struct {
 func (r *Runtime) Run(ctx context.Context, o RunOptions) (code int, err error) {
 	b, err := readBundle(o.Bundle)
 	if err == nil {
-		err = checkTerminal(b.spec, o)
+		err = checkTerminal(b.spec, o.Detach, o.ConsoleSocket)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("run container: %w", err)
@@ -95,13 +95,13 @@ func (r *Runtime) runStart(ctx context.Context, b *bundle, host *cgroup.Host, o 
 	return nil, errors.Join(err, killChild(undo, m.child), m.removeGroup(undo), m.remove(), m.close())
 }
 
-// checkTerminal refuses what would leave a terminal without anybody at its other end.
-func checkTerminal(spec *specs.Spec, o RunOptions) error {
+// checkTerminal refuses what would leave a terminal without anybody at its other end, and a socket that nothing is sent to.
+func checkTerminal(spec *specs.Spec, detach bool, socket string) error {
 	wanted := spec.Process != nil && spec.Process.Terminal
 	switch {
-	case wanted && o.Detach && o.ConsoleSocket == "":
+	case wanted && detach && socket == "":
 		return errdefs.Invalid("cannot allocate tty if berth-oci will detach without setting console socket")
-	case !o.Detach && o.ConsoleSocket != "":
+	case socket != "" && !(wanted && detach):
 		return errdefs.Invalid("cannot use console socket if berth-oci will not detach or allocate tty")
 	}
 	return nil

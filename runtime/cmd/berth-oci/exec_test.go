@@ -124,6 +124,10 @@ func TestConsoleSocket(t *testing.T) {
 		t.Errorf("terminal said %q", s)
 	}
 	p.fails(1, "cannot allocate tty", "run", "-d", "d")
+	p.fails(1, "cannot allocate tty", "create", "d")
+	p.spec.Process.Terminal = false
+	p.write()
+	p.fails(1, "cannot use console socket", "create", "--console-socket", path, "d")
 }
 
 func TestPidfdSocket(t *testing.T) {
