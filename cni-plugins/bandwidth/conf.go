@@ -63,10 +63,10 @@ func parseConfig(data []byte) (config, error) {
 		return link.Shape{Limit: link.Limit{Rate: rate, Burst: burst}, Only: only, Except: except}
 	}
 	c := config{Ingress: shape(b.IngressRate, b.IngressBurst), Egress: shape(b.EgressRate, b.EgressBurst)}
-	if err := c.Ingress.Validate(); err != nil {
+	if err := c.Ingress.Validate("ingress"); err != nil {
 		return config{}, err
 	}
-	return c, c.Egress.Validate()
+	return c, c.Egress.Validate("egress")
 }
 
 func (b *wireBandwidth) isZero() bool {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -17,6 +18,7 @@ import (
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "write the golden plans anew")
@@ -115,6 +117,7 @@ func TestConfigRefusals(t *testing.T) {
 		"mac":               {`"runtimeConfig":{"mac":"01:00:00:00:00:00"}`, errdefs.ErrInvalid},
 		"infiniband mac":    {`"args":{"cni":{"mac":"00:00:00:00:fe:80:00:00:00:00:00:00:02:00:5e:10:00:00:00:01"}}`, errdefs.ErrInvalid},
 		"rate":              {`"runtimeConfig":{"bandwidth":{"ingressRate":8000}}`, errdefs.ErrInvalid},
+		"burst of 0 ns":     {`"runtimeConfig":{"bandwidth":{"egressRate":100000000000,"egressBurst":8}}`, errdefs.ErrInvalid},
 		"wrong type":        {`"mtu":"1500"`, errdefs.ErrInvalid},
 	} {
 		r := request(t, `{"cniVersion":"1.1.0","name":"net",`+tc.keys+`}`)
@@ -125,6 +128,31 @@ func TestConfigRefusals(t *testing.T) {
 	r := request(t, `{"cniVersion":"1.1.0","name":"net","vlan":0,"vlanTrunk":[],"x-other-tool":{},"ipMasqBackend":"nftables"}`)
 	if _, err := parseConfig(r.Config, map[string]string{"MAC": "02:00:00:00:00:01", "K8S_POD_NAME": "x"}); err != nil {
 		t.Errorf("harmless keys: %v", err)
+	}
+}
+
+// What only the addresses and routes show to be wrong is refused before anything is made, too, by the name of the key.
+func TestPlanRefusals(t *testing.T) {
+	for key, tc := range map[string]struct{ keys, ipam string }{
+		"mtu 1279": {`"mtu":1279,`, dual},
+		"table -1": {``, `{"ips":[{"address":"10.9.0.2/24"}],"routes":[{"dst":"10.0.0.0/8","table":-1}]}`},
+		"scope":    {``, `{"ips":[{"address":"10.9.0.2/24"}],"routes":[{"dst":"10.0.0.0/8","scope":256}]}`},
+		"mtu":      {``, `{"ips":[{"address":"10.9.0.2/24"}],"routes":[{"dst":"10.0.0.0/8","mtu":-1}]}`},
+		"advmss":   {``, `{"ips":[{"address":"10.9.0.2/24"}],"routes":[{"dst":"10.0.0.0/8","advmss":-1}]}`},
+		"priority": {``, `{"ips":[{"address":"10.9.0.2/24"}],"routes":[{"dst":"10.0.0.0/8","priority":-1}]}`},
+	} {
+		r := request(t, `{"cniVersion":"1.1.0","name":"net",`+tc.keys+`"ipam":{"type":"x"}}`)
+		c, err := parseConfig(r.Config, nil)
+		testutil.Must(t, err)
+		if _, err := buildPlan(c, r, ipamResult(t, tc.ipam), 1500); !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	r := request(t, `{"cniVersion":"1.1.0","name":"net","mtu":1279,"ipam":{"type":"x"}}`)
+	c, err := parseConfig(r.Config, nil)
+	testutil.Must(t, err)
+	if _, err := buildPlan(c, r, ipamResult(t, v4), 1500); err != nil {
+		t.Errorf("an mtu that is enough for IPv4: %v", err)
 	}
 }
 

@@ -106,7 +106,8 @@ const (
 	defaultBridge = "cni0"
 	mtuMin        = 68 // what every link must take (RFC 791)
 	mtuMax        = 65535
-	nameMax       = 15 // IFNAMSIZ without the byte at the end
+	mtuIPv6       = 1280 // below, Linux has no IPv6 on a link (RFC 8200)
+	nameMax       = 15   // IFNAMSIZ without the byte at the end
 )
 
 // parseConfig decodes and checks a configuration. It is pure. Keys whose meaning it knows and does not implement are refused.
@@ -202,10 +203,10 @@ func (c config) check() error {
 	case len(c.Ports) > 0 && !c.HasIPAM:
 		return errdefs.Invalid("portMappings need an ipam section: there is no address to map to")
 	}
-	if err := c.Ingress.Validate(); err != nil {
+	if err := c.Ingress.Validate("ingress"); err != nil {
 		return err
 	}
-	return c.Egress.Validate()
+	return c.Egress.Validate("egress")
 }
 
 // parseTrunk checks the VLANs whose tags a container sees. tag is the one that it is in without a tag. An entry may have an id, a range, or both.

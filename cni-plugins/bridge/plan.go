@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -67,6 +68,9 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 	gateways, err := p.addAddresses(c, ipam.IPs)
 	if err != nil {
 		return plan{}, err
+	}
+	if p.IPv6 && mtu != 0 && mtu < mtuIPv6 {
+		return plan{}, errdefs.Invalid("mtu %d is too small for the container's IPv6 addresses: at least %d is needed", mtu, mtuIPv6)
 	}
 	if err := p.addRoutes(c, ipam.Routes, gateways); err != nil {
 		return plan{}, err
@@ -162,6 +166,9 @@ func (p *plan) addRoutes(c config, routes []*types.Route, gateways byFamily) err
 		if gw.IsValid() && gw.Is4() != dst.Addr().Is4() {
 			return errdefs.Invalid("the ipam plugin gave a route to %s via %s", dst, gw)
 		}
+		if err := checkRoute(r, dst); err != nil {
+			return err
+		}
 		p.Routes = append(p.Routes, link.Route{
 			Dst: dst.Masked(), Gateway: gw, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Table: r.Table, Scope: r.Scope,
 		})
@@ -184,6 +191,29 @@ func (p *plan) addRoutes(c config, routes []*types.Route, gateways byFamily) err
 		dst := netip.PrefixFrom(f.any, 0)
 		p.Routes = append(p.Routes, link.Route{Dst: dst, Gateway: f.gw})
 		p.Result.Routes = append(p.Result.Routes, &types.Route{Dst: toIPNet(dst), GW: f.gw.AsSlice()})
+	}
+	return nil
+}
+
+// checkRoute refuses numbers that a route of Linux has no room for.
+func checkRoute(r *types.Route, dst netip.Prefix) error {
+	table, scope := 0, 0
+	if r.Table != nil {
+		table = *r.Table
+	}
+	if r.Scope != nil {
+		scope = *r.Scope
+	}
+	for _, n := range []struct {
+		key        string
+		value, max int
+	}{
+		{"mtu", r.MTU, math.MaxUint32}, {"advmss", r.AdvMSS, math.MaxUint32}, {"priority", r.Priority, math.MaxUint32},
+		{"table", table, math.MaxUint32}, {"scope", scope, math.MaxUint8},
+	} {
+		if n.value < 0 || n.value > n.max {
+			return errdefs.Invalid("routes: %s %d of the route to %s is not between 0 and %d", n.key, n.value, dst, n.max)
+		}
 	}
 	return nil
 }

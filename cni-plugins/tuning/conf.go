@@ -134,7 +134,7 @@ func parseMAC(text string) (string, error) {
 		return "", nil
 	}
 	mac, err := net.ParseMAC(text)
-	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || [6]byte(mac) == [6]byte{} {
 		return "", errdefs.Invalid("mac %.80q is no Ethernet unicast address", text)
 	}
 	return mac.String(), nil

@@ -227,7 +227,7 @@ func TestWhoseValueCounts(t *testing.T) {
 
 func TestConfigRefusals(t *testing.T) {
 	for _, keys := range []string{
-		`"mac":"x"`, `"mac":"01:00:5e:00:00:01"`, `"mtu":-1`, `"txQLen":-1`, `"dataDir":"x"`, `"sysctl":{"kernel.hostname":"x"}`,
+		`"mac":"x"`, `"mac":"00:00:00:00:00:00"`, `"mac":"01:00:5e:00:00:01"`, `"mtu":-1`, `"txQLen":-1`, `"dataDir":"x"`, `"sysctl":{"kernel.hostname":"x"}`,
 		`"sysctl":{"net.ipv4.ip_forward":"1\n2"}`, `"sysctl":{"net.a":1}`, `"sysctl":[]`, `"sysctl":{"net.a":"1","net.a":"2"}`, `"sysctl":{"net/../vm/x":"1"}`,
 	} {
 		if _, err := parse(t, keys, ""); !errors.Is(err, errdefs.ErrInvalid) {

@@ -14,17 +14,28 @@ type Limit struct {
 	Rate, Burst uint64
 }
 
-// Validate refuses limits that the kernel can't keep.
-func (l Limit) Validate() error {
+// Validate refuses limits that the kernel can't keep. way, "ingress" or "egress", is what their keys begin with.
+func (l Limit) Validate(way string) error {
 	switch {
 	case l.Rate == 0 && l.Burst == 0:
 		return nil
 	case l.Rate < 8 || l.Burst < 8:
-		return errdefs.Invalid("bandwidth: rate %d bit/s and burst %d bit must both be given", l.Rate, l.Burst)
+		return errdefs.Invalid("%[1]sRate %[2]d bit/s and %[1]sBurst %[3]d bit must both be given, and be 8 or more", way, l.Rate, l.Burst)
 	case l.Burst/8 > math.MaxUint32:
-		return errdefs.Invalid("bandwidth: burst %d bit is more than the kernel takes", l.Burst)
+		return errdefs.Invalid("%sBurst %d bit is more than the kernel takes, %d", way, l.Burst, uint64(math.MaxUint32)*8)
+	case !l.hasRoom():
+		return errdefs.Invalid("%[1]sBurst %[2]d bit takes no time at %[1]sRate %[3]d bit/s, as far as the kernel counts it (%[4]d ns)", way, l.Burst, l.Rate, tick)
 	}
 	return nil
+}
+
+// tick is the packet scheduler's unit of time, in nanoseconds (PSCHED_SHIFT).
+const tick = 64
+
+// hasRoom tells whether a byte goes through in the time that the kernel knows as the burst's; else it refuses the limit (tbf_change).
+func (l Limit) hasRoom() bool {
+	rate := l.Rate / 8
+	return float64(ticks(l.Burst/8, rate)*tick)*float64(rate) >= 1e9
 }
 
 // latency is how long a packet may wait in the queue of a limit, in microseconds; more would be dropped.

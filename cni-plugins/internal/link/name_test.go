@@ -1,9 +1,13 @@
 package link
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
+
+	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
 func TestHostNames(t *testing.T) {
@@ -22,13 +26,13 @@ func TestHostNames(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	for _, ok := range []Limit{{}, {Rate: 8, Burst: 8}, {Rate: 1e12, Burst: 8 * (1<<32 - 1)}} {
-		if err := ok.Validate(); err != nil {
+		if err := ok.Validate("egress"); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, bad := range []Limit{{Rate: 8}, {Burst: 8}, {Rate: 7, Burst: 8}, {Rate: 8, Burst: 8 << 32}} {
-		if bad.Validate() == nil {
-			t.Errorf("%+v passed", bad)
+	for _, bad := range []Limit{{Rate: 8}, {Burst: 8}, {Rate: 7, Burst: 8}, {Rate: 8, Burst: 8 << 32}, {Rate: 1e11, Burst: 8}, {Rate: math.MaxUint64, Burst: 800}} {
+		if err := bad.Validate("egress"); !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), "egressBurst") {
+			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 }

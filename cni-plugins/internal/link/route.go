@@ -38,12 +38,19 @@ func (r Route) netlink(l netlink.Link) *netlink.Route {
 	return n
 }
 
-// AddRoute adds a route. One that exists already is no error.
+// AddRoute adds a route. One that exists already is no error; one that the kernel does not take gives ErrInvalid.
 func AddRoute(h *netlink.Handle, l netlink.Link, r Route) error {
-	if err := h.RouteAdd(r.netlink(l)); err != nil && !errors.Is(err, syscall.EEXIST) {
+	err := h.RouteAdd(r.netlink(l))
+	switch {
+	case err == nil, errors.Is(err, syscall.EEXIST):
+		return nil
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return errdefs.Invalid("routes: the way to %s is by %s, which is in no subnet of %s: %w", r.Dst, r.Gateway, l.Attrs().Name, err)
+	case errors.Is(err, syscall.EINVAL):
+		return errdefs.Invalid("routes: the kernel takes no such route to %s via %s: %w", r.Dst, r.Gateway, err)
+	default:
 		return fmt.Errorf("add route to %s via %s to %s: %w", r.Dst, r.Gateway, l.Attrs().Name, err)
 	}
-	return nil
 }
 
 // HasRoute tells whether a link has a route.
