@@ -225,7 +225,32 @@ func parseRange(w wireRange) (alloc.Range, error) {
 		}
 		addrs[i] = a.Unmap()
 	}
-	return alloc.NewRange(subnet, addrs[0], addrs[1], addrs[2])
+	r, err := alloc.NewRange(subnet, addrs[0], addrs[1], addrs[2])
+	if err != nil {
+		return alloc.Range{}, err
+	}
+	for _, part := range []struct {
+		key  string
+		addr netip.Addr
+	}{{"subnet", subnet.Addr()}, {"rangeStart", r.First}, {"rangeEnd", r.Last}, {"gateway", r.Gateway}} {
+		if kind := unfit(part.addr, part.key == "subnet"); kind != "" {
+			return alloc.Range{}, errdefs.Invalid("%s %s: %s", part.key, part.addr, kind)
+		}
+	}
+	return r, nil
+}
+
+// unfit says why an address can't be on a link between container and node, "" if it can. A subnet may begin with the unspecified address.
+func unfit(a netip.Addr, subnet bool) string {
+	switch {
+	case a.IsLoopback():
+		return "loopback addresses never leave their host"
+	case a.IsMulticast():
+		return "multicast addresses belong to groups"
+	case a.IsUnspecified() && !subnet:
+		return "the unspecified address belongs to nobody"
+	}
+	return ""
 }
 
 // parseWanted collects the addresses that were asked for, each once. They may carry a prefix length, which the range knows better.

@@ -3,6 +3,7 @@ package hostlocal
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
@@ -56,6 +57,31 @@ func TestParseConfigRefuses(t *testing.T) {
 	} {
 		if _, err := ParseConfig([]byte(conf), nil); !errors.Is(err, errdefs.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSubnetsThatCantWork(t *testing.T) {
+	for ranges, key := range map[string]string{
+		`"subnet":"127.0.0.0/24"`:                      "subnet",
+		`"subnet":"127.0.0.0/8"`:                       "subnet",
+		`"subnet":"224.0.0.0/24"`:                      "subnet",
+		`"subnet":"ff05::/64"`:                         "subnet",
+		`"subnet":"::/64"`:                             "rangeStart ::1",
+		`"subnet":"::/64","rangeStart":"::5"`:          "gateway ::1",
+		`"subnet":"126.0.0.0/7"`:                       "rangeEnd 127.",
+		`"subnet":"10.0.0.0/24","gateway":"127.0.0.1"`: "gateway",
+		`"subnet":"10.0.0.0/24","gateway":"0.0.0.0"`:   "gateway",
+		`"subnet":"0.0.0.0/0","rangeStart":"0.0.0.0"`:  "rangeStart",
+		`"subnet":"10.0.0.0/24"`:                       "",
+		`"subnet":"169.254.0.0/16"`:                    "",
+		`"subnet":"fe80::/64"`:                         "",
+		`"subnet":"240.0.0.0/24"`:                      "",
+		`"subnet":"0.0.0.0/0","rangeStart":"10.0.0.5","rangeEnd":"10.0.0.9","gateway":"10.0.0.1"`: "",
+	} {
+		_, err := ParseConfig([]byte(`{"ipam":{"ranges":[[{`+ranges+`}]]}}`), nil)
+		if key == "" && err != nil || key != "" && (!errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), key)) {
+			t.Errorf("%s: %v", ranges, err)
 		}
 	}
 }
