@@ -52,7 +52,7 @@ func (p *Plugin) Add(r *plugin.Request) (*current.Result, error) {
 	if err == nil {
 		return result, nil
 	}
-	err = fmt.Errorf("ipam: %w", err)
+	err = wrap(err)
 	if errors.Is(err, errdefs.ErrExists) {
 		return nil, err // the addresses are those of an earlier ADD, which holds them
 	}
@@ -71,9 +71,10 @@ func (p *Plugin) GC(r *plugin.Request) error { return wrap(p.commands.GC(r)) }
 // Status asks whether addresses are left.
 func (p *Plugin) Status(r *plugin.Request) error { return wrap(p.commands.Status(r)) }
 
+// wrap says what an error is about, unless it does so itself.
 func wrap(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || strings.Contains(err.Error(), "ipam: ") {
+		return err
 	}
 	return fmt.Errorf("ipam: %w", err)
 }

@@ -43,6 +43,19 @@ func TestOpenRefusesNamesThatAreNoPlugins(t *testing.T) {
 	}
 }
 
+func TestErrorsSayOnceWhatTheyAreAbout(t *testing.T) {
+	for text, want := range map[string]string{
+		"no space": "ipam: no space", "ipam: subnet x": "ipam: subnet x", "their-ipam, ADD: ipam: subnet x": "their-ipam, ADD: ipam: subnet x",
+	} {
+		if got := wrap(errors.New(text)); got.Error() != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	if err := wrap(nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOutputOfDelegatesIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	testutil.Must(t, os.WriteFile(filepath.Join(dir, "endless"), []byte("#!/bin/sh\nexec head -c 16777216 /dev/zero\n"), 0o755))
