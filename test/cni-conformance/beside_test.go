@@ -116,7 +116,7 @@ func beside(e *env, tables iptables) error {
 	}
 	unchanged := func() error {
 		if now, err := tables.rules(); err != nil || now != before {
-			return fmt.Errorf("the rules were\n%s\nand are now\n%s, %w", before, now, err)
+			return saw(err, "the rules were\n%s\nand are now\n%s", before, now)
 		}
 		return nil
 	}

@@ -203,3 +203,12 @@ func wantCode(err error, codes ...uint) error {
 	}
 	return fmt.Errorf("code %d, want %v; message %q", said.Code, codes, said.Msg)
 }
+
+// saw is the error of a case that saw something else than it wants, or could not look well.
+func saw(err error, format string, args ...any) error {
+	seen := fmt.Sprintf(format, args...)
+	if err == nil {
+		return errors.New(seen)
+	}
+	return fmt.Errorf("%s, %w", seen, err)
+}

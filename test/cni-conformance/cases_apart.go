@@ -121,7 +121,7 @@ func vlanTrunk(e *env) error {
 		return err
 	}
 	if got, err := portVLANs(e, result); err != nil || got != "1 7* 100 200 201 202" {
-		return fmt.Errorf("the port is in VLANs %q, %w", got, err)
+		return saw(err, "the port is in VLANs %q", got)
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func vlanDefault(e *env) error {
 		return err
 	}
 	if got, err := portVLANs(e, result); err != nil || got != "7*" {
-		return fmt.Errorf("the port is in VLANs %q, %w", got, err)
+		return saw(err, "the port is in VLANs %q", got)
 	}
 	return nil
 }

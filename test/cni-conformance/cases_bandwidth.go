@@ -187,7 +187,7 @@ func (e *env) ifbs() ([]string, error) {
 
 func (e *env) wantIfbs(n int) error {
 	if list, err := e.ifbs(); err != nil || len(list) != n {
-		return fmt.Errorf("ifb links %v, want %d, %w", list, n, err)
+		return saw(err, "ifb links %v, want %d", list, n)
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func limitCheck(e *env) error {
 		}
 		names, err := e.ifbs()
 		if err != nil || len(names) != 1 {
-			return fmt.Errorf("ifb links %v, %w", names, err)
+			return saw(err, "ifb links %v", names)
 		}
 		ifb, err := h.LinkByName(names[0])
 		if err != nil {

@@ -263,7 +263,7 @@ func portModes(e *env) error {
 		}
 		p, err := e.host.Netlink().LinkGetProtinfo(l)
 		if err != nil || p.Hairpin != (i == 0) || p.Isolated != (i == 1) {
-			return fmt.Errorf("port %s: hairpin %v, isolated %v, %w", l.Attrs().Name, p.Hairpin, p.Isolated, err)
+			return saw(err, "port %s: hairpin %v, isolated %v", l.Attrs().Name, p.Hairpin, p.Isolated)
 		}
 	}
 	return nil
@@ -290,7 +290,7 @@ func forceAddress(e *env) error {
 		}
 		addrs, err := e.host.Netlink().AddrList(br, netlink.FAMILY_V4)
 		if err != nil || len(addrs) != 1 || addrs[0].IP.String() != gateway {
-			return fmt.Errorf("bridge has %v, %w", addrs, err)
+			return saw(err, "bridge has %v", addrs)
 		}
 	}
 	return nil
@@ -320,7 +320,7 @@ func disabledInterface(e *env) error {
 	}
 	l, err := c.ns.Netlink().LinkByName("eth0")
 	if err != nil || l.Attrs().Flags&net.FlagUp != 0 {
-		return fmt.Errorf("link is up, or %w", err)
+		return saw(err, "link is up")
 	}
 	return nil
 }

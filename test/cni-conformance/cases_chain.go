@@ -38,7 +38,7 @@ func loopback(e *env) error {
 		return err
 	}
 	if lo, err = c.ns.Netlink().LinkByName("lo"); err != nil || lo.Attrs().Flags&net.FlagUp == 0 {
-		return fmt.Errorf("lo is down, %w", err)
+		return saw(err, "lo is down")
 	}
 	if len(result.Interfaces) != 1 || result.Interfaces[0].Name != "lo" || result.Interfaces[0].Sandbox != c.path || len(result.IPs) == 0 {
 		return fmt.Errorf("result %v", raw)

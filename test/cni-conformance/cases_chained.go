@@ -72,7 +72,7 @@ func passesOn(e *env, p chained) error {
 	was, wasErr := json.Marshal([]any{before.IPs, before.Routes, before.DNS})
 	is, isErr := json.Marshal([]any{after.IPs, after.Routes, after.DNS})
 	if err := errors.Join(wasErr, isErr); err != nil || string(is) != string(was) {
-		return fmt.Errorf("it made %s of %s, %w", is, was, err)
+		return saw(err, "it made %s of %s", is, was)
 	}
 	for i, l := range before.Interfaces {
 		if i < 2 && *l != *after.Interfaces[i] || l.PciID != after.Interfaces[i].PciID || l.SocketPath != after.Interfaces[i].SocketPath {

@@ -91,7 +91,7 @@ func (e *env) delKilled(all []*container, conf object) error {
 			return err
 		}
 		if _, err := c.ns.Netlink().LinkByName("eth0"); !errors.As(err, new(netlink.LinkNotFoundError)) {
-			return fmt.Errorf("eth0 is left in %s, %w", c.id, err)
+			return saw(err, "eth0 is left in %s", c.id)
 		}
 	}
 	return nil

@@ -119,7 +119,7 @@ func wantNamed(err error, variable string) error {
 func wantVersion(err error) error {
 	var said *pluginError
 	if !errors.As(err, &said) {
-		return fmt.Errorf("want an error object, got %w", err)
+		return fmt.Errorf("want an error object, got %v", err)
 	}
 	if said.CNIVersion == "" {
 		return fmt.Errorf("the error object lacks cniVersion: %w", err)
@@ -184,7 +184,7 @@ func hostNamespace(e *env, plugin string) error {
 		return wrong
 	}
 	if names, err := links(e.host); err != nil || len(names) > 0 {
-		return fmt.Errorf("the host has got the links %v, %w", names, err)
+		return saw(err, "the host has got the links %v", names)
 	}
 	return nil
 }

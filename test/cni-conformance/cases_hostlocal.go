@@ -109,7 +109,7 @@ func requested(e *env) error {
 	}
 	out, err := e.run(call{plugin: "host-local", verb: "ADD", c: c, args: "IgnoreUnknown=1;IP=10.9.0.50"}, e.hostLocal())
 	if err != nil || !strings.Contains(string(out), "10.9.0.50/24") {
-		return fmt.Errorf("CNI_ARGS: %s, %w", out, err)
+		return saw(err, "CNI_ARGS: %s", out)
 	}
 	r, err := e.take("c2", with(e.hostLocal(), object{"args": object{"cni": object{"ips": []string{"10.9.0.51"}}}}))
 	if err := wantAddresses(r, err, "10.9.0.51/24"); err != nil {

@@ -56,7 +56,7 @@ func delTwice(e *env) error {
 		}
 	}
 	if _, err := c.ns.Netlink().LinkByName("eth0"); !errors.As(err, new(netlink.LinkNotFoundError)) {
-		return fmt.Errorf("eth0 is left, %w", err)
+		return saw(err, "eth0 is left")
 	}
 	return e.nothingReserved()
 }
@@ -110,7 +110,7 @@ func addAgain(e *env) error {
 		}
 	}
 	if left, err := links(c.ns); err != nil || len(left) > 2 {
-		return fmt.Errorf("the container has the links %v, %w", left, err)
+		return saw(err, "the container has the links %v", left)
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func checkBad(e *env) error {
 		"default route removed": func(c *container, _ string) error {
 			routes, err := c.ns.Netlink().RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_DST)
 			if err != nil || len(routes) == 0 {
-				return fmt.Errorf("no default route, %w", err)
+				return saw(err, "no default route")
 			}
 			return c.ns.Netlink().RouteDel(&routes[0])
 		},
@@ -252,10 +252,10 @@ func poolEmpty(e *env) error {
 	}
 	after, err := links(e.host)
 	if err != nil || !slices.Equal(before, after) {
-		return fmt.Errorf("links before %v, after %v, %w", before, after, err)
+		return saw(err, "links before %v, after %v", before, after)
 	}
 	if inside, err := links(c2.ns); err != nil || len(inside) > 0 {
-		return fmt.Errorf("links in the container: %v, %w", inside, err)
+		return saw(err, "links in the container: %v", inside)
 	}
 	if err := e.del("bridge", c1, e.tiny()); err != nil {
 		return err
@@ -333,7 +333,7 @@ echo '{"cniVersion":"1.1.0","code":123,"msg":"the foreign plugin says no"}'; exi
 	}
 	data, err := os.ReadFile(notes)
 	if got := strings.Fields(string(data)); err != nil || !slices.Equal(got, []string{"ADD", "DEL", "DEL", "STATUS", "GC"}) {
-		return fmt.Errorf("the plugin was called with %v, %w; want DEL after the failed ADD, then each verb", got, err)
+		return saw(err, "the plugin was called with %v, want DEL after the failed ADD, then each verb", got)
 	}
 	return nil
 }

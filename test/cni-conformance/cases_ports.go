@@ -92,7 +92,7 @@ func portPasses(e *env) error {
 	}
 	_, passed, err = e.add("portmap", c, portmapConf(object{}, raw))
 	if err != nil || fmt.Sprint(passed) != fmt.Sprint(raw) {
-		return fmt.Errorf("without mappings it made %v of %v, %w", passed, raw, err)
+		return saw(err, "without mappings it made %v of %v", passed, raw)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func storm(e *env) error {
 	}
 	left, err := e.firewallSize()
 	if err != nil || left != idle {
-		return fmt.Errorf("the firewall has %d rules and elements, %d before, %w", left, idle, err)
+		return saw(err, "the firewall has %d rules and elements, %d before", left, idle)
 	}
 	for _, a := range append(first, second...) {
 		if err := a.c.remove(); err != nil { // a link may be there until its namespace goes
@@ -167,7 +167,7 @@ func (e *env) stormAdd(a *attempt, span time.Duration) error {
 		IPs []struct{ Address string } `json:"ips"`
 	}
 	if err := errors.Join(json.Unmarshal(out, &a.raw), json.Unmarshal(out, &result)); err != nil || len(result.IPs) != 1 {
-		return fmt.Errorf("ADD of %s printed %q, %w", a.c.id, out, err)
+		return saw(err, "ADD of %s printed %q", a.c.id, out)
 	}
 	ip, _, err := net.ParseCIDR(result.IPs[0].Address)
 	a.ip = ip.String()

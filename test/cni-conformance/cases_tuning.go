@@ -73,7 +73,7 @@ func settings(c *container) (string, error) {
 
 func wantSettings(c *container, want string) error {
 	if got, err := settings(c); err != nil || got != want {
-		return fmt.Errorf("settings %q, want %q, %w", got, want, err)
+		return saw(err, "settings %q, want %q", got, want)
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func tuneMAC(e *env) error {
 			return err
 		}
 		if got, err := settings(c); err != nil || !strings.HasPrefix(got, "0a:00:00:00:00:02 ") {
-			return fmt.Errorf("%+v: %s, %w", how, got, err)
+			return saw(err, "%+v: %s", how, got)
 		}
 	}
 	return nil
@@ -282,7 +282,7 @@ func tuneGC(e *env) error {
 		return err
 	}
 	if list, err := e.records("tuning"); err != nil || len(list) != 1 {
-		return fmt.Errorf("of two records, %v are left, %w", list, err)
+		return saw(err, "of two records, %v are left", list)
 	}
 	return errors.Join(e.check("tuning", kept, e.tuning(), after), e.del("tuning", kept, e.tuning()))
 }

@@ -42,6 +42,15 @@ func ours(t *testing.T) string {
 	return build(t, packages...)
 }
 
+func TestSaw(t *testing.T) {
+	if err := saw(nil, "links %v", []string{"a"}); err.Error() != "links [a]" {
+		t.Error(err)
+	}
+	if err := saw(os.ErrNotExist, "links %d", 1); err.Error() != "links 1, file does not exist" || !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 func TestBerth(t *testing.T) {
 	testutil.RequireRoot(t)
 	dir := ours(t)
