@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -53,6 +56,9 @@ func apply(r *plugin.Request, p plan, host *netns.Handle, fw *nft.Firewall, undo
 		return err
 	}
 	if err := link.Raise(h, r.NS.Netlink(), hostEnd, end); err != nil {
+		return err
+	}
+	if err := settle(p, host, r.NS); err != nil {
 		return err
 	}
 	fillResult(p, br, hostEnd, end)
@@ -123,6 +129,27 @@ func configureIPv6(p plan) error {
 		return err
 	}
 	return sysctl.Set("0", "ipv6", "conf", p.Veth.Container, "disable_ipv6")
+}
+
+// settleTime bounds how long the kernel may take to make addresses of IPv6 usable.
+const settleTime = 30 * time.Second
+
+// settle waits until the container is reached at its addresses, and the node at those of the gateway. Detection of duplicates takes its time
+// behind the runtime's back, which asked for it.
+func settle(p plan, host, container *netns.Handle) error {
+	if !p.IPv6 && !p.Bridge.IPv6 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	var gateways []netip.Addr
+	for _, gw := range p.Bridge.Gateways {
+		gateways = append(gateways, gw.Addr())
+	}
+	if err := host.AwaitLocal(ctx, gateways...); err != nil || p.DAD {
+		return err
+	}
+	return container.AwaitLocal(ctx, p.plainAddrs()...)
 }
 
 func fillResult(p plan, links ...netlink.Link) {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -99,6 +101,9 @@ func (e *env) container(name string) (*container, error) {
 	return c, nil
 }
 
+// settleTime bounds how long the kernel may take to make addresses of IPv6 usable.
+const settleTime = 30 * time.Second
+
 // outside makes a second machine, 192.0.2.2 and 2001:db8::2, next to the host, which is 192.0.2.1 and 2001:db8::1. It has no
 // routes to containers.
 func (e *env) outside() (*netns.Handle, error) {
@@ -117,7 +122,12 @@ func (e *env) outside() (*netns.Handle, error) {
 		address(e.host, "uplink", "192.0.2.1/24"), address(e.host, "uplink", "2001:db8::1/64"),
 		address(o, "eth0", "192.0.2.2/24"), address(o, "eth0", "2001:db8::2/64"),
 	)
-	return o, err
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	return o, errors.Join(e.host.AwaitLocal(ctx, netip.MustParseAddr("2001:db8::1")), o.AwaitLocal(ctx, netip.MustParseAddr("2001:db8::2")))
 }
 
 // defaultRoute gives the host a default route through machines outside.

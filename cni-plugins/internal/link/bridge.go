@@ -69,6 +69,9 @@ func ensureGateways(h *netlink.Handle, br *netlink.Bridge, b Bridge) (err error)
 		if err := sysctl.Set("0", "ipv6", "conf", gateway.Attrs().Name, "disable_ipv6"); err != nil {
 			return err
 		}
+		if err := ensureLinkLocal(h, gateway); err != nil {
+			return err
+		}
 	}
 	for _, gw := range b.Gateways {
 		if err := ensureGateway(h, gateway, gw, b); err != nil {
@@ -76,6 +79,25 @@ func ensureGateways(h *netlink.Handle, br *netlink.Bridge, b Bridge) (err error)
 		}
 	}
 	return nil
+}
+
+// ensureLinkLocal gives a link that we made its link-local address, made of the hardware address (RFC 4291, appendix A). The kernel does that too, but
+// later: when the link has had its first port for a while, and when it has looked for duplicates, which a random hardware address has none of. Without
+// that address the node can't ask for the neighbours to whom it forwards packets of others (ndisc_send_ns).
+func ensureLinkLocal(h *netlink.Handle, l netlink.Link) error {
+	mac := l.Attrs().HardwareAddr
+	if l.Attrs().Group != groupBridge || len(mac) != 6 {
+		return nil
+	}
+	addrs, err := listAddrs(h, l, netlink.FAMILY_V6)
+	if err != nil {
+		return fmt.Errorf("list addresses of %s: %w", l.Attrs().Name, err)
+	}
+	if slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.IsLinkLocalUnicast() }) {
+		return nil
+	}
+	a := netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return AddAddr(h, l, netip.PrefixFrom(a, 64), false)
 }
 
 // FindBridge returns a bridge; ErrNotFound if there is no link of that name, ErrExists if it is no bridge.

@@ -1,7 +1,7 @@
 // Package link makes and removes the links of pods: bridges, veth pairs, their addresses, routes and rate limits.
 //
 // Everything goes through the netlink socket of a netns.Handle, so no thread changes its namespace. It owns the host links
-// that it names (see [HostName]) and the bridges that it made, which it marks with a link group. Nothing waits: addresses are added without
+// that it names (see [HostName]) and the bridges that it made, which it marks with a link group. Nothing here waits: addresses are added without
 // duplicate address detection unless asked for, and a veth's far end is made where it belongs, because moving it costs 20 ms.
 //
 // # Removal
