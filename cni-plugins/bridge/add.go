@@ -49,6 +49,9 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 			return nil, err
 		}
 	}
+	if conf, err = conf.decide(host.Netlink()); err != nil {
+		return nil, err
+	}
 	p, err := buildPlan(conf, r, addresses, mtu)
 	if err != nil {
 		return nil, err

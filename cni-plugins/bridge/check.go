@@ -39,6 +39,9 @@ func check(r *plugin.Request) (err error) {
 			return err
 		}
 	}
+	if conf, err = conf.decide(host.Netlink()); err != nil {
+		return err
+	}
 	p, err := buildPlan(conf, r, ownResult(r), 0)
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type config struct {
 	NoInterface      bool // the container's end stays down and without addresses
 	Isolated         bool // from other isolated ports of the bridge
 	Open             bool // the node routes to other networks of ours
+	Undecided        bool // the configuration does not say whether it is open; see decide
 	Internal         bool // the node routes to no other network
 	Closed           bool // the node routes to published ports alone
 	CheckMAC         bool
@@ -124,7 +125,8 @@ func parseConfig(c plugin.Config, args map[string]string) (config, error) {
 		ForceAddress: w.ForceAddress, IPMasq: w.IPMasq, MTU: w.MTU, Hairpin: w.HairpinMode, Promisc: w.PromiscMode,
 		DAD: w.EnableDAD, NoInterface: w.DisableContainerInterface, Isolated: w.PortIsolation || w.ICC != nil && !*w.ICC,
 		Open: w.Isolation == "none" || w.Isolation == "" && !w.IsGateway && !w.IsDefaultGateway, Internal: w.Internal,
-		Closed: w.PublishedOnly, CheckMAC: w.MacSpoofChk, VLANs: link.VLANs{Tag: w.Vlan, DropDefault: !w.PreserveDefaultVlan},
+		Undecided: w.Isolation == "" && (w.IsGateway || w.IsDefaultGateway),
+		Closed:    w.PublishedOnly, CheckMAC: w.MacSpoofChk, VLANs: link.VLANs{Tag: w.Vlan, DropDefault: !w.PreserveDefaultVlan},
 		Ports: w.RuntimeConfig.PortMappings, HasIPAM: c.IPAMType != "",
 	}
 	if b := w.RuntimeConfig.Bandwidth; b != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
 
 	"github.com/berth-runtime/berth/cni-plugins/internal/link"
 	"github.com/berth-runtime/berth/cni-plugins/internal/names"
@@ -76,6 +77,17 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 		return plan{}, err
 	}
 	return p, p.addFirewall(c)
+}
+
+// decide opens a network that the configuration says nothing about if the node's own way out is through its bridge: the node could not route other
+// networks to the outside else.
+func (c config) decide(h *netlink.Handle) (config, error) {
+	if !c.Undecided {
+		return c, nil
+	}
+	uplink, err := link.HoldsUplink(h, c.Bridge, c.VLANs.Tag)
+	c.Open = uplink
+	return c, err
 }
 
 // byFamily holds one gateway of each family, invalid if there is none.

@@ -26,6 +26,7 @@ func apartCases() []testCase {
 		{"bridge/publishedOnly: who has a route reaches published ports alone", publishedOnly},
 		{"bridge/icc: false keeps containers apart", noICC},
 		{"bridge/a bridge with the uplink leaves the masquerading of other networks alone", bridgeWithUplink},
+		{"bridge/a gateway bridge with the uplink lets other networks out", gatewayWithUplink},
 		{"bridge/macspoofchk drops frames with another address", macSpoof},
 	}
 }
@@ -266,25 +267,29 @@ func detour(from *netns.Handle, to *current.IPConfig) error {
 	return from.Netlink().RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: neighbour, Gw: to.Gateway})
 }
 
-// bridgeWithUplink has a network on the bridge that the node itself is connected by, as for containers with addresses of the LAN.
-func bridgeWithUplink(e *env) error {
+// lan makes the bridge that the node itself is connected by, as for containers with addresses of the LAN. It returns a machine there.
+func (e *env) lan() (*netns.Handle, error) {
 	outside, err := e.outside()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h, br := e.host.Netlink(), &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}}
 	uplink, err := h.LinkByName("uplink")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	addrs, err := h.AddrList(uplink, netlink.FAMILY_V4)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, a := range addrs {
 		err = errors.Join(err, h.AddrDel(uplink, &a))
 	}
-	err = errors.Join(err, h.LinkAdd(br), h.LinkSetMaster(uplink, br), address(e.host, "lan0", "192.0.2.1/24"))
+	return outside, errors.Join(err, h.LinkAdd(br), h.LinkSetMaster(uplink, br), address(e.host, "lan0", "192.0.2.1/24"))
+}
+
+func bridgeWithUplink(e *env) error {
+	outside, err := e.lan()
 	if err != nil {
 		return err
 	}
@@ -298,4 +303,31 @@ func bridgeWithUplink(e *env) error {
 		return err
 	}
 	return errors.Join(e.serve(outside, 80), reach(b.ns, "192.0.2.2:80", "192.0.2.50"), reach(a.ns, "192.0.2.2:80", "192.0.2.1"))
+}
+
+// gatewayWithUplink has the node route for containers of the LAN, and others go out that way.
+func gatewayWithUplink(e *env) error {
+	outside, err := e.lan()
+	if err != nil {
+		return err
+	}
+	l, err := e.host.Netlink().LinkByName("lan0")
+	if err != nil {
+		return err
+	}
+	if err := e.host.Netlink().RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.ParseIP("192.0.2.2")}); err != nil {
+		return err
+	}
+	ipam := e.static(object{"addresses": []any{object{"address": "192.0.2.50/24", "gateway": "192.0.2.1"}}, "routes": nil})["ipam"]
+	conf := object{"cniVersion": "1.1.0", "name": "lan", "type": "bridge", "bridge": "lan0", "isGateway": true, "ipam": ipam}
+	b, _, raw, err := e.attached("b", conf)
+	if err != nil {
+		return err
+	}
+	a, _, _, err := e.attached("a", e.bridge())
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.serve(outside, 80), e.serve(b.ns, 80), reach(b.ns, "192.0.2.2:80", "192.0.2.50"), reach(a.ns, "192.0.2.2:80", "192.0.2.1"),
+		reach(outside, "192.0.2.50:80", "192.0.2.2"), e.check("bridge", b, conf, raw))
 }

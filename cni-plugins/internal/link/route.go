@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -92,19 +93,74 @@ func HasAddr(h *netlink.Handle, l netlink.Link, p netip.Prefix) (bool, error) {
 	return false, nil
 }
 
-// DefaultMTU is that of the link which the default route leads to, 0 if there is none: links of pods that are larger would lose packets
-// on the way out, smaller ones would lose speed.
-func DefaultMTU(h *netlink.Handle) (int, error) {
+// HoldsUplink tells whether the node is connected to others through a bridge, or its link into a VLAN: its default route leads there, or a bridge of
+// others has a port that leads neither to a container nor to a virtual machine.
+func HoldsUplink(h *netlink.Handle, bridge string, tag int) (bool, error) {
+	br, err := findBridge(h, bridge)
+	if errors.Is(err, errdefs.ErrNotFound) || errors.Is(err, errdefs.ErrExists) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	ours := []int{br.Index}
+	if tag != 0 {
+		l, err := find(h, GatewayName(bridge, tag))
+		if err == nil {
+			ours = append(ours, l.Attrs().Index)
+		} else if !errors.Is(err, errdefs.ErrNotFound) {
+			return false, err
+		}
+	}
+	routes, err := defaultRoutes(h)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range routes {
+		if slices.ContainsFunc(linksOf(r), func(i int) bool { return slices.Contains(ours, i) }) {
+			return true, nil
+		}
+	}
+	if br.Group == groupBridge {
+		return false, nil
+	}
+	ports, err := portsOf(h, br.Index)
+	return slices.ContainsFunc(ports, func(l netlink.Link) bool { return l.Type() != "veth" && l.Type() != "tuntap" && l.Type() != "tun" }), err
+}
+
+// defaultRoutes are those of IPv4, then those of IPv6.
+func defaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
+	var all []netlink.Route
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := listRoutes(h, family, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
 		if err != nil {
-			return 0, fmt.Errorf("list default routes: %w", err)
+			return nil, fmt.Errorf("list default routes: %w", err)
 		}
-		for _, r := range routes {
-			mtu, err := leastMTU(h, r)
-			if err != nil || mtu != 0 {
-				return mtu, err
-			}
+		all = append(all, routes...)
+	}
+	return all, nil
+}
+
+// linksOf are the indexes of the links that a route leads to.
+func linksOf(r netlink.Route) []int {
+	indexes := []int{r.LinkIndex}
+	for _, hop := range r.MultiPath {
+		indexes = append(indexes, hop.LinkIndex)
+	}
+	return indexes
+}
+
+// DefaultMTU is that of the link which the default route leads to, 0 if there is none: links of pods that are larger would lose packets
+// on the way out, smaller ones would lose speed.
+func DefaultMTU(h *netlink.Handle) (int, error) {
+	routes, err := defaultRoutes(h)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range routes {
+		mtu, err := leastMTU(h, r)
+		if err != nil || mtu != 0 {
+			return mtu, err
 		}
 	}
 	return 0, nil
@@ -112,12 +168,8 @@ func DefaultMTU(h *netlink.Handle) (int, error) {
 
 // leastMTU is the smallest of the links that a route leads to, lo aside; 0 if there is none.
 func leastMTU(h *netlink.Handle, r netlink.Route) (int, error) {
-	indexes := []int{r.LinkIndex}
-	for _, hop := range r.MultiPath {
-		indexes = append(indexes, hop.LinkIndex)
-	}
 	least := 0
-	for _, i := range indexes {
+	for _, i := range linksOf(r) {
 		if i == 0 {
 			continue
 		}
