@@ -99,35 +99,3 @@ func (r *rule) code(wide bool) []instruction {
 	}
 	return append(out, ret(r.ret))
 }
-
-// oneOf returns how many rules from the first on can be written as one: those that have one action for single values of one
-// argument, whose upper halves are the same.
-func oneOf(rules []rule, wide bool) int {
-	single := func(r rule) bool { return len(r.conds) == 1 && r.conds[0].op == specs.OpEqualTo }
-	if !single(rules[0]) {
-		return 1
-	}
-	first, n := rules[0].conds[0], 1
-	for _, r := range rules[1:min(len(rules), maxJump/2)] {
-		if !single(r) || r.ret != rules[0].ret || r.conds[0].index != first.index || wide && r.conds[0].value>>32 != first.value>>32 {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-// equals returns the program of rules that oneOf has counted. As a rule's, it goes on behind itself.
-func equals(rules []rule, wide bool) []instruction {
-	c, n := rules[0].conds[0], len(rules)
-	out := make([]instruction, 0, n+4)
-	if wide {
-		out = append(out, loadArg(c.index, 4).instruction, instruction{code: jeq, k: uint32(c.value >> 32), jf: uint8(n + 2)})
-	}
-	out = append(out, loadArg(c.index, 0).instruction)
-	for i, r := range rules {
-		out = append(out, instruction{code: jeq, k: uint32(r.conds[0].value), jt: uint8(n - 1 - i)})
-	}
-	out[len(out)-1].jf = 1
-	return append(out, ret(rules[0].ret))
-}

@@ -49,7 +49,7 @@ func tree(spans []span) []instruction {
 func block(spans []span) (out []instruction, ok bool) {
 	var verdicts []instruction
 	known := make(map[string]int) // where in verdicts one is, by its code
-	at := make([]int, len(spans))
+	list := make([]choice, len(spans))
 	for i := range spans {
 		code := spans[i].code()
 		key := string(encode(code))
@@ -57,24 +57,11 @@ func block(spans []span) (out []instruction, ok bool) {
 			known[key] = len(verdicts)
 			verdicts = append(verdicts, code...)
 		}
-		at[i] = len(spans) - 1 + known[key]
+		list[i] = choice{spans[i].first, known[key]}
 	}
-	if len(spans)-1+len(verdicts) > maxJump {
+	if out, ok = search(list, len(verdicts)); !ok {
 		return nil, false
 	}
-	// find returns where the tree of the spans from first to before last begins; above is the comparison that leads there.
-	var find func(first, last, above int) (distance uint8)
-	find = func(first, last, above int) uint8 {
-		if last-first == 1 {
-			return uint8(at[first] - above - 1)
-		}
-		here, middle := len(out), (first+last)/2
-		out = append(out, instruction{code: jge, k: spans[middle].first})
-		out[here].jf = find(first, middle, here)
-		out[here].jt = find(middle, last, here)
-		return uint8(here - above - 1)
-	}
-	find(0, len(spans), -1)
 	return append(out, verdicts...), true
 }
 
@@ -93,11 +80,11 @@ func choose(op uint16, k uint32, yes, no []instruction) []instruction {
 func (s *span) code() []instruction {
 	var out []instruction
 	for rules := s.rules; len(rules) > 0; {
-		n := oneOf(rules, s.wide)
+		n := together(rules, s.wide)
 		if n == 1 {
 			out = append(out, rules[0].code(s.wide)...)
 		} else {
-			out = append(out, equals(rules[:n], s.wide)...)
+			out = append(out, anyOf(rules[:n], s.wide)...)
 		}
 		rules = rules[n:]
 	}
