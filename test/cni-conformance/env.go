@@ -49,7 +49,7 @@ func (c testCase) run(plugins string) (err error) {
 
 func allCases() []testCase {
 	return slices.Concat(frameCases(), bridgeCases(), bridgeLifeCases(), hostLocalCases(), portCases(), reachCases(), crashCases(), stormCases(), chainCases(),
-		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases(), firewallCases(), nameCases(), reloadCases())
+		chainedCases(), tuningCases(), staticCases(), bandwidthCases(), apartCases(), firewallCases(), nameCases(), reloadCases(), guardCases())
 }
 
 // env is the world of one case: a host, the containers on it, and folders.

@@ -45,6 +45,7 @@ func (e element) port() (Port, bool) {
 // content is what the table holds, as far as it was read.
 type content struct {
 	exists   bool
+	present  map[string]bool        // the names of the sets
 	current  map[*nftables.Set]bool // the markers of the parts that are written the way that this code writes them
 	elements []element
 	passed   int // elements that were seen and not kept
@@ -65,9 +66,9 @@ func (f *Firewall) read(wanted func(*nftables.Set) bool, keep func(element) bool
 	if err != nil {
 		return nil, fmt.Errorf("list sets of nft table %s: %w", tableName, err)
 	}
-	now := &content{exists: true, current: map[*nftables.Set]bool{}}
+	now := &content{exists: true, present: present, current: map[*nftables.Set]bool{}}
 	for _, p := range f.obj.parts() {
-		now.current[p.marker] = present[p.marker.Name]
+		now.current[p.marker] = present[p.marker.Name] && !p.old(present)
 		for _, s := range p.sets {
 			if present[s.Name] {
 				now.unread = append(now.unread, s)
@@ -130,9 +131,9 @@ func of(list []element) func(*nftables.Set) bool {
 	}
 }
 
-// matter tells the elements that decide whether an attachment can be written, and what is missing: those with a key of the needed ones, and
-// ports that may be in the way.
-func matter(needed []element, a Attachment) func(element) bool {
+// matter tells the elements that decide whether an attachment can be written, and what is missing: those with a key of the needed ones,
+// ports that may be in the way, and the links that are isolated.
+func matter(o *objects, needed []element, a Attachment) func(element) bool {
 	slots, keys := map[slot]bool{}, map[string]bool{}
 	for _, p := range a.Ports {
 		slots[p.slot()] = true
@@ -142,7 +143,7 @@ func matter(needed []element, a Attachment) func(element) bool {
 	}
 	return func(e element) bool {
 		p, ok := e.port()
-		return ok && slots[p.slot()] || keys[e.set.Name+string(e.raw.Key)]
+		return ok && slots[p.slot()] || e.set == o.isolated || keys[e.set.Name+string(e.raw.Key)]
 	}
 }
 

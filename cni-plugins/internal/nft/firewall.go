@@ -48,7 +48,8 @@ func (f *Firewall) connect() (err error) {
 // Distrust has Add and Wall write all rules, also when the table looks as if it had them: others may have taken out single ones.
 func (f *Firewall) Distrust() { f.rewrite = true }
 
-// Fresh tells whether Add or Wall wrote rules, which is so for the first attachment of a host, and after others flushed the table.
+// Fresh tells whether Add or Wall wrote rules, which is so for the first attachment of a host, for the first that needs some part of the table, and
+// after others flushed it.
 func (f *Firewall) Fresh() bool { return f.fresh }
 
 // Close closes the connection. It waits for nothing; see the package's text.
@@ -83,27 +84,21 @@ func (f *Firewall) Add(a Attachment) error {
 	return locked(func() error {
 		needed := elements(f.obj, a)
 		kept := of(needed)
-		now, err := f.read(func(s *nftables.Set) bool { return kept(s) || len(a.Ports) > 0 && s.IsMap }, matter(needed, a))
+		now, err := f.read(func(s *nftables.Set) bool { return kept(s) || len(a.Ports) > 0 && s.IsMap }, matter(f.obj, needed, a))
 		if err != nil {
 			return err
 		}
 		if err := now.checkPorts(a); err != nil {
 			return err
 		}
-		if err := f.write(now, f.partsFor(a), now.missing(needed), a.Owner); err != nil {
+		if err := f.adopt(now); err != nil {
+			return err
+		}
+		if err := f.write(now, f.partsFor(a, now), now.missing(needed), a.Owner); err != nil {
 			return err
 		}
 		return allowLoopback(a)
 	})
-}
-
-// partsFor are the parts of the table that an attachment needs.
-func (f *Firewall) partsFor(a Attachment) []part {
-	parts := []part{f.obj.publishing()}
-	if a.MasqAll || a.Closed || slices.ContainsFunc(a.Ports, func(p Port) bool { return p.Match != Match{} }) {
-		parts = append(parts, f.obj.choosing())
-	}
-	return parts
 }
 
 // write adds elements to parts of the table, and the parts if they are not there as they should.
@@ -118,7 +113,7 @@ func (f *Firewall) write(now *content, parts []part, missing []element, o Owner)
 	f.fresh = f.fresh || len(stale) > 0
 	var errs []error
 	for _, p := range stale {
-		errs = append(errs, f.obj.write(f.conn, p))
+		errs = append(errs, f.obj.write(f.conn, p, now.present))
 	}
 	errs = append(errs, inChunks(missing, f.conn.SetAddElements))
 	if err := errors.Join(errs...); err != nil {
@@ -156,11 +151,11 @@ func staleIn(network string, valid []Owner) func(Owner) bool {
 func (f *Firewall) Check(a Attachment) error {
 	return locked(func() error {
 		needed := elements(f.obj, a)
-		now, err := f.read(of(needed), matter(needed, a))
+		now, err := f.read(of(needed), matter(f.obj, needed, a))
 		if err != nil {
 			return err
 		}
-		return now.lacks(f.partsFor(a), needed, a.Owner)
+		return now.lacks(f.partsFor(a, now), needed, a.Owner)
 	})
 }
 

@@ -22,7 +22,8 @@ const (
 	nfprotoIPv4 = 2
 	nfprotoIPv6 = 10
 	rtnLocal    = 2      // RTN_LOCAL of fib lookups
-	ipsDstNat   = 1 << 5 // IPS_DST_NAT of ct status
+	ipsSrcNat   = 1 << 4 // IPS_SRC_NAT of ct status
+	ipsDstNat   = 1 << 5 // IPS_DST_NAT
 )
 
 type rule struct {
@@ -54,16 +55,10 @@ func (o *objects) families() [2]family {
 	}
 }
 
-// rules are all rules of the table, in the order of their chains.
-func (o *objects) rules() []rule { return slices.Concat(o.natRules(), o.forwardRules()) }
-
 func (o *objects) natRules() []rule {
 	f4, f6 := o.families()[0], o.families()[1]
-	loopback := netip.MustParsePrefix("127.0.0.0/8")
-	return []rule{
-		// ip daddr 127.0.0.0/8 iifname != "lo" drop
-		{o.guard, slices.Concat(f4.is(), f4.prefix(f4.daddr, loopback, true), notFromHere(), verdict(expr.VerdictDrop))},
-
+	hairpin := []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: o.hairpin.Name}}
+	return append(o.guardRules(), []rule{
 		// dnat to meta l4proto . ip daddr . th dport map @ports4, then the same with 0.0.0.0 for the address
 		{o.publish, f4.dnat(f4.load(f4.daddr, reg4))},
 		{o.publish, f4.dnat(load(reg4, f4.any.Addr().AsSlice()))},
@@ -79,18 +74,19 @@ func (o *objects) natRules() []rule {
 
 		// From the node's 127.0.0.1 or ::1, from a pod to itself, and from a pod to another one behind the same link, which would answer
 		// it directly: the answer must come back here.
-		{o.postrouting, slices.Concat(f4.is(), published(), f4.prefix(f4.saddr, loopback, true), o.toLinks(), masquerade())},
-		{o.postrouting, slices.Concat(f6.is(), published(), f6.prefix(f6.saddr, loopback6(), true), o.toLinks(), masquerade())},
-		{o.postrouting, slices.Concat(f4.is(), published(), f4.toItself(), masquerade())},
-		{o.postrouting, slices.Concat(f6.is(), published(), f6.toItself(), masquerade())},
-		{o.postrouting, slices.Concat(published(), o.backToLink(), masquerade())},
+		{o.hairpin, slices.Concat(f4.is(), f4.prefix(f4.saddr, loopback4(), true), o.toLinks(), masquerade())},
+		{o.hairpin, slices.Concat(f6.is(), f6.prefix(f6.saddr, loopback6(), true), o.toLinks(), masquerade())},
+		{o.hairpin, slices.Concat(f4.is(), f4.toItself(), masquerade())},
+		{o.hairpin, slices.Concat(f6.is(), f6.toItself(), masquerade())},
+		{o.hairpin, slices.Concat(o.backToLink(), masquerade())},
+		{o.postrouting, slices.Concat(published(), hairpin)},
 		// To pods that are hidden themselves nothing is hidden; to the outside the pod's address is. The link alone does not tell what is
 		// outside: it may be a bridge that the node's uplink is a port of, too.
 		{o.postrouting, slices.Concat(f4.masked(expr.MetaKeyOIFNAME, f4.daddr), verdict(expr.VerdictAccept))},
 		{o.postrouting, slices.Concat(f6.masked(expr.MetaKeyOIFNAME, f6.daddr), verdict(expr.VerdictAccept))},
 		{o.postrouting, f4.hide()},
 		{o.postrouting, f6.hide()},
-	}
+	}...)
 }
 
 func (f family) is() []expr.Any {
@@ -166,23 +162,18 @@ func (o *objects) toLinks() []expr.Any { return leavesBy(o.link) }
 
 func (o *objects) backToLink() []expr.Any { return goesBack(o.link, true) }
 
-// notFromHere matches packets that did not come from the node itself.
-func notFromHere() []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: nameKey("lo")},
-	}
-}
-
 func (o *objects) toPublish() []expr.Any {
 	return append(toHere(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: o.publish.Name})
 }
 
 // published matches connections whose destination was changed.
-func published() []expr.Any {
+func published() []expr.Any { return status(ipsDstNat) }
+
+// status matches connections that have one of the bits; packets of no known connection never match.
+func status(bits uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATUS, Register: reg},
-		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(ipsDstNat), Xor: make([]byte, 4)},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: make([]byte, 4)},
 	}
 }

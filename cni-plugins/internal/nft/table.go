@@ -10,7 +10,12 @@ const tableName = "berth"
 
 // revision is the name of an empty set, which tells that the table is written the way that this code writes it. Change it
 // with any change of sets, chains or rules.
-const revision = "revision5"
+const revision = "revision6"
+
+// formerRevisions are the markers of what earlier code wrote.
+func formerRevisions() []string {
+	return []string{"revision1", "revision2", "revision3", "revision4", "revision5"}
+}
 
 // wallRevision is the same for what stands behind walls, which only Wall writes: who uses no walls does not pay for them.
 const wallRevision = "wallrevision1"
@@ -21,8 +26,13 @@ type objects struct {
 	ports4, ports6, masq4, masq6, self4, self6, link *nftables.Set
 	isolated, internal, private, local               *nftables.Set
 	revision                                         *nftables.Set
-	guard, publish, prerouting, output, postrouting  *nftables.Chain
-	forward                                          *nftables.Chain
+	guardNAT, guardIn, guarded, publish, prerouting  *nftables.Chain
+	output, hairpin, postrouting                     *nftables.Chain
+
+	isolate, apart, border             *nftables.Chain
+	isolateRevision, enclosureRevision *nftables.Set
+
+	guard, forward *nftables.Chain // of earlier revisions
 
 	walled4, walled6, alone4, alone6, walls, wallRevision *nftables.Set
 	wall                                                  *nftables.Chain
@@ -73,12 +83,23 @@ func newObjects() *objects {
 		local:    set("local", link, v6, v6),
 		revision: set(revision, nftables.TypeMark),
 
-		guard:       base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw),
+		guardNAT:    base("guard_nat", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, new(*nftables.ChainPriorityNATDest-1)),
+		guardIn:     base("guard_in", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityRaw),
+		guarded:     &nftables.Chain{Name: "guarded", Table: t},
 		publish:     &nftables.Chain{Name: "publish", Table: t},
 		prerouting:  base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest),
 		output:      base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
+		hairpin:     &nftables.Chain{Name: "hairpin", Table: t},
 		postrouting: base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
-		forward:     base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
+
+		isolate:           base("isolate", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
+		apart:             &nftables.Chain{Name: "apart", Table: t},
+		border:            base("border", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
+		isolateRevision:   set(isolateRevision, nftables.TypeMark),
+		enclosureRevision: set(enclosureRevision, nftables.TypeMark),
+
+		guard:   base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw),
+		forward: base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter),
 
 		walled4: set("walled4", v4, link), walled6: set("walled6", v6, link),
 		alone4: set("alone4", v4, link), alone6: set("alone6", v6, link),
@@ -96,52 +117,6 @@ func newObjects() *objects {
 		hide:           base("hide", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
 	}
 }
-
-// part is a piece of the table that is written as one. Its marker is the set that tells which code wrote it.
-type part struct {
-	sets   []*nftables.Set
-	chains []*nftables.Chain
-	rules  []rule
-	marker *nftables.Set
-}
-
-// publishing is the part for published ports and masquerading, walling that for walls.
-func (o *objects) publishing() part {
-	return part{
-		sets:   []*nftables.Set{o.ports4, o.ports6, o.masq4, o.masq6, o.self4, o.self6, o.link, o.isolated, o.internal, o.private, o.local},
-		chains: []*nftables.Chain{o.guard, o.publish, o.prerouting, o.output, o.postrouting, o.forward},
-		rules:  o.rules(), marker: o.revision,
-	}
-}
-
-func (o *objects) walling() part {
-	return part{
-		sets:   []*nftables.Set{o.walled4, o.walled6, o.alone4, o.alone6, o.walls},
-		chains: []*nftables.Chain{o.wall},
-		rules:  o.wallRules(), marker: o.wallRevision,
-	}
-}
-
-// write adds a part of the table to the batch: what exists stays, the rules are replaced by those of now.
-func (o *objects) write(c *nftables.Conn, p part) error {
-	c.AddTable(o.table)
-	for _, s := range append(p.sets, p.marker) {
-		if err := c.AddSet(s, nil); err != nil {
-			return err
-		}
-	}
-	for _, chain := range p.chains {
-		c.AddChain(chain)
-		c.FlushChain(chain)
-	}
-	for _, r := range p.rules {
-		c.AddRule(&nftables.Rule{Table: o.table, Chain: r.chain, Exprs: r.exprs})
-	}
-	return nil
-}
-
-// parts are those of the table.
-func (o *objects) parts() []part { return []part{o.publishing(), o.choosing(), o.walling()} }
 
 // isOwned tells whether the elements of a set belong to owners, not to links.
 func (o *objects) isOwned(s *nftables.Set) bool {
