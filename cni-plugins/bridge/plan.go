@@ -220,8 +220,11 @@ func checkRoute(r *types.Route, dst netip.Prefix) error {
 		key        string
 		value, max int
 	}{
-		{"mtu", r.MTU, math.MaxUint32}, {"advmss", r.AdvMSS, math.MaxUint32}, {"priority", r.Priority, math.MaxUint32},
-		{"table", table, math.MaxUint32}, {"scope", scope, math.MaxUint8},
+		{"mtu", r.MTU, math.MaxUint32},
+		{"advmss", r.AdvMSS, math.MaxUint32},
+		{"priority", r.Priority, math.MaxUint32},
+		{"table", table, math.MaxUint32},
+		{"scope", scope, math.MaxUint8},
 	} {
 		if n.value < 0 || n.value > n.max {
 			return errdefs.Invalid("routes: %s %d of the route to %s is not between 0 and %d", n.key, n.value, dst, n.max)
