@@ -3,13 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"strings"
-	"syscall"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/bounded"
 	"github.com/berth-runtime/berth/internal/errdefs"
 )
 
@@ -32,18 +30,10 @@ func checkAllowed(list sysctls) error {
 	return allowed(data, list)
 }
 
-func readAllowList(path string) (data []byte, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not make us wait
+func readAllowList(path string) ([]byte, error) {
+	data, err := bounded.Setting(path, allowListMax)
 	if err != nil {
 		return nil, fmt.Errorf("read list of allowed sysctls: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, allowListMax+1))
-	if err != nil {
-		return nil, fmt.Errorf("read list of allowed sysctls: %w", err)
-	}
-	if len(data) > allowListMax {
-		return nil, errdefs.Invalid("list of allowed sysctls %s is larger than %d bytes", path, allowListMax)
 	}
 	return data, nil
 }

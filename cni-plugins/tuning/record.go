@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/bounded"
 	"github.com/berth-runtime/berth/cni-plugins/internal/plugin"
 	"github.com/berth-runtime/berth/internal/atomicfile"
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -37,17 +38,10 @@ func (f folder) path(r *plugin.Request) string {
 
 // load returns the record of an attachment, nil if there is none or it tells of another namespace. A damaged one gives ErrDataLoss.
 func (f folder) load(r *plugin.Request, namespace string) (*record, error) {
-	info, err := os.Lstat(f.path(r))
+	data, err := bounded.Record(f.path(r), recordMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read values of before: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > recordMax {
-		return nil, errdefs.New(errdefs.ErrDataLoss, "%s is no regular file of at most %d bytes; remove it", f.path(r), recordMax)
-	}
-	data, err := os.ReadFile(f.path(r))
 	if err != nil {
 		return nil, fmt.Errorf("read values of before: %w", err)
 	}

@@ -3,33 +3,21 @@ package hostlocal
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/containernetworking/cni/pkg/types"
 
-	"github.com/berth-runtime/berth/internal/errdefs"
+	"github.com/berth-runtime/berth/cni-plugins/internal/bounded"
 )
 
 const resolvConfMax = 64 << 10
 
 // readResolvConf reads DNS settings from a file in the format of resolv.conf(5).
-func readResolvConf(path string) (_ types.DNS, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not make us wait
+func readResolvConf(path string) (types.DNS, error) {
+	data, err := bounded.Setting(path, resolvConfMax)
 	if err != nil {
 		return types.DNS{}, fmt.Errorf("read resolvConf: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(f, resolvConfMax+1))
-	if err != nil {
-		return types.DNS{}, fmt.Errorf("read resolvConf: %w", err)
-	}
-	if len(data) > resolvConfMax {
-		return types.DNS{}, errdefs.Invalid("read resolvConf: %s is larger than %d bytes", path, resolvConfMax)
 	}
 	return parseResolvConf(data), nil
 }

@@ -3,7 +3,6 @@ package names
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/bounded"
 	"github.com/berth-runtime/berth/cni-plugins/internal/flock"
 	"github.com/berth-runtime/berth/internal/atomicfile"
 	"github.com/berth-runtime/berth/internal/cleanup"
@@ -164,23 +164,13 @@ func (f File) change(create bool, edit func([]line) []line) (err error) {
 }
 
 // read returns the file's text, "" if it is not there.
-func (f File) read() (text string, err error) {
-	file, err := os.OpenFile(f.path(), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func (f File) read() (string, error) {
+	data, err := bounded.Record(f.path(), fileMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("read names: %w", err)
-	}
-	cu := cleanup.Make(&err)
-	defer cu.Clean()
-	cu.Add(file.Close)
-	data, err := io.ReadAll(io.LimitReader(file, fileMax+1))
-	if err != nil {
-		return "", fmt.Errorf("read names: %w", err)
-	}
-	if len(data) > fileMax {
-		return "", errdefs.New(errdefs.ErrDataLoss, "read names: %s is larger than %d bytes; remove it", f.path(), fileMax)
 	}
 	return string(data), nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/berth-runtime/berth/cni-plugins/internal/bounded"
 	"github.com/berth-runtime/berth/cni-plugins/internal/nft"
 	"github.com/berth-runtime/berth/internal/atomicfile"
 	"github.com/berth-runtime/berth/internal/errdefs"
@@ -52,17 +53,10 @@ func (c Chooser) Recall(o nft.Owner, plan []nft.Port) ([]nft.Port, error) {
 	if !slices.ContainsFunc(plan, open) {
 		return plan, nil
 	}
-	info, err := os.Lstat(c.path(o))
+	data, err := bounded.Record(c.path(o), chosenMax)
 	if absent(err) {
 		return nil, errdefs.NotFound("no host ports are chosen for %s", o)
 	}
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > chosenMax) {
-		err = errdefs.New(errdefs.ErrDataLoss, "%s is no regular file of at most %d bytes", c.path(o), chosenMax)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read chosen ports: %w", err)
-	}
-	data, err := os.ReadFile(c.path(o))
 	if err != nil {
 		return nil, fmt.Errorf("read chosen ports: %w", err)
 	}
