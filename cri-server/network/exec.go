@@ -151,14 +151,12 @@ func wait(cmd *exec.Cmd) error {
 const pluginSlack = 500 * time.Microsecond
 
 // shortLived adds what the Go runtime of a plugin reads at its start, unless the daemon's own environment has it: threads that
-// hand each other the work of 5 ms, and looking for a limit of processors in a list of all mounts of the host, are no gain.
+// hand each other the work of 5 ms are no gain.
 func shortLived(environ []string) []string {
-	for _, kv := range [][2]string{{"GOMAXPROCS", "1"}, {"GODEBUG", "containermaxprocs=0"}} {
-		if variable(environ, kv[0]) == "" {
-			environ = append(environ, kv[0]+"="+kv[1])
-		}
+	if variable(environ, "GOMAXPROCS") != "" {
+		return environ
 	}
-	return environ
+	return append(environ, "GOMAXPROCS=1")
 }
 
 func killGroup(leader int) error {

@@ -1,8 +1,8 @@
 #include "textflag.h"
 
 // The entry of plugins that are linked with -E _berth_plugin_amd64_linux. It gives the Go runtime what makes it cheap in a life of a few
-// milliseconds: one thread for Go code from the start, no look at the host's mounts for a limit of processors, both unless the environment
-// says otherwise, and a timer slack of 0.5 ms, as the runtime's monitor would else wake up every 0.1 ms. A delegated plugin inherits this.
+// milliseconds: one thread for Go code from the start, unless the environment says otherwise, and a timer slack of 0.5 ms, as the runtime's
+// monitor would else wake up every 0.1 ms. A delegated plugin inherits this.
 
 #define SYS_prctl         157
 #define PR_SET_TIMERSLACK 29
@@ -12,14 +12,9 @@ DATA procs<>+0(SB)/8, $"GOMAXPRO"
 DATA procs<>+8(SB)/8, $"CS=1\x00\x00\x00\x00"
 GLOBL procs<>(SB), RODATA, $16
 
-DATA debug<>+0(SB)/8, $"GODEBUG="
-DATA debug<>+8(SB)/8, $"containe"
-DATA debug<>+16(SB)/8, $"rmaxproc"
-DATA debug<>+24(SB)/8, $"s=0\x00\x00\x00\x00\x00"
-GLOBL debug<>(SB), RODATA, $32
-
 // The kernel passes argc, the arguments, a null pointer, the environment, a null pointer, and more, on the stack. All up to the end of the
-// environment moves down, to make room there for two pointers. Of variables of one name the first counts.
+// environment moves down, to make room there for a pointer, which stands there twice to keep the stack aligned. Of variables of one name the
+// first counts.
 TEXT _berth_plugin_amd64_linux(SB), NOSPLIT|NOFRAME, $0
 	MOVQ SP, SI
 	SUBQ $16, SP
@@ -39,7 +34,6 @@ environment:
 end:
 	LEAQ procs<>(SB), AX
 	MOVQ AX, (DI)
-	LEAQ debug<>(SB), AX
 	MOVQ AX, 8(DI)
 
 	MOVQ $SYS_prctl, AX

@@ -10,12 +10,6 @@ DATA procs<>+0(SB)/8, $"GOMAXPRO"
 DATA procs<>+8(SB)/8, $"CS=1\x00\x00\x00\x00"
 GLOBL procs<>(SB), RODATA, $16
 
-DATA debug<>+0(SB)/8, $"GODEBUG="
-DATA debug<>+8(SB)/8, $"containe"
-DATA debug<>+16(SB)/8, $"rmaxproc"
-DATA debug<>+24(SB)/8, $"s=0\x00\x00\x00\x00\x00"
-GLOBL debug<>(SB), RODATA, $32
-
 TEXT _berth_plugin_arm64_linux(SB), NOSPLIT|NOFRAME, $0
 	MOVD RSP, R9
 	SUB  $16, RSP
@@ -36,7 +30,6 @@ environment:
 end:
 	MOVD $procs<>(SB), R12
 	MOVD R12, 0(R10)
-	MOVD $debug<>(SB), R12
 	MOVD R12, 8(R10)
 
 	MOVD $SYS_prctl, R8
