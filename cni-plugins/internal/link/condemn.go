@@ -30,13 +30,24 @@ func Condemn(host *netlink.Handle, ns *netns.Handle, hostName, containerName str
 	if !ours {
 		return nil
 	}
-	h := host
-	return ignoreGone(hostName, firstError(
-		func() error { return h.LinkSetDown(hostEnd) },
-		func() error { return h.LinkSetNoMaster(hostEnd) },
-		func() error { return h.LinkSetGroup(hostEnd, groupCondemned) },
-		func() error { return h.LinkSetName(hostEnd, condemnedName(hostEnd.Attrs().Index)) },
-	))
+	return ignoreGone(hostName, condemnHostEnd(host, hostEnd))
+}
+
+// condemnHostEnd takes the host's end out of use. That it goes down comes last: where something masquerades, the kernel then walks through
+// all connections that it tracks, and what waits for an RCU grace period meanwhile, as leaving a bridge and a new name do, takes
+// milliseconds more. Linux before 6.2 gives only those links another name that are down.
+func condemnHostEnd(h *netlink.Handle, l netlink.Link) error {
+	down := func() error { return h.LinkSetDown(l) }
+	rename := func() error { return h.LinkSetName(l, condemnedName(l.Attrs().Index)) }
+	err := firstError(
+		func() error { return h.LinkSetNoMaster(l) },
+		func() error { return h.LinkSetGroup(l, groupCondemned) },
+		rename,
+	)
+	if errors.Is(err, syscall.EBUSY) {
+		return firstError(down, rename)
+	}
+	return firstError(func() error { return err }, down)
 }
 
 // condemnContainerEnd takes the container's end out of use. One whose host end has another name was made by another plugin, and is deleted.
