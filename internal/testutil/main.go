@@ -116,7 +116,8 @@ func outer() (code int, err error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), envInner+"=1", "TMPDIR="+tmp, fmt.Sprintf("%s=/berth-test-%d", envCgroup, os.Getpid()))
+	// The race detector brings a C library along; for the tunable see fork.Servers.
+	cmd.Env = append(os.Environ(), "GLIBC_TUNABLES=glibc.pthread.rseq=0", envInner+"=1", "TMPDIR="+tmp, fmt.Sprintf("%s=/berth-test-%d", envCgroup, os.Getpid()))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: uintptr(Mount | Net | IPC | UTS), Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return 1, fmt.Errorf("start the tests in new namespaces: %w", err)

@@ -33,21 +33,29 @@ type childCall struct {
 	stepLen uintptr
 }
 
-// childPlan is all that the child touches. Everything in it is allocated before the fork.
+// childPlan is all that the child touches, but for what its calls point to. It is the beginning of an [image]; what it refers to
+// by an offset is behind it.
 type childPlan struct {
 	clone   cloneArgs
-	calls   []childCall
-	results []uintptr
-	gaps    [][2]uintptr // ranges of descriptors to close first
-	errfd   uintptr
-	gofd    uintptr // where the go-ahead of checkpoints comes from
-	answer  uint64  // what was read there
-	report  report
 	second  cloneArgs // of Builder.Clone
+	calls   list      // of childCall
+	results uintptr   // offset of a number for each call
+	gaps    list      // of [2]uintptr: ranges of descriptors to close first
+	errfd   uintptr
+	gofd    uintptr   // where the go-ahead of checkpoints comes from
+	pidns   uintptr   // PID namespace that a [Servers] process joins first, or 0
+	answer  uint64    // what was read from gofd
 	action  [4]uint64 // a zero struct sigaction: SIG_DFL
 	mask    uint64    // an empty signal set
 	nowhere *byte     // always nil
+	report  report
+	pidfd   int32 // of the child, written by the kernel
+
+	inherits bool // the process that clones is the launcher itself, with handlers of signals and a timer slack of its own
 }
+
+// list is where a childPlan has its elements.
+type list struct{ at, len uintptr }
 
 // report is what a child writes to the pipe.
 type report struct {
@@ -65,6 +73,11 @@ const (
 )
 
 const (
+	wordBytes      = unsafe.Sizeof(uintptr(0))
+	gapBytes       = unsafe.Sizeof([2]uintptr{})
+	planBytes      = unsafe.Sizeof(childPlan{})
+	childCallBytes = unsafe.Sizeof(childCall{})
+
 	reportBytes  = int(unsafe.Sizeof(report{}))
 	signals      = 64
 	sigsetBytes  = 8
@@ -80,19 +93,13 @@ const (
 // forkAndRun forks and, in the child, runs the plan; it returns in the parent only.
 //
 // After the clone the child is a single thread in a copy of a many-threaded process. It must not allocate, grow its
-// stack, take a lock or be instrumented, so this is one function over memory made before, that calls nothing but raw
-// system calls; runtime_BeforeFork has blocked all signals and makes a growing stack fatal instead of silent.
+// stack, take a lock or be instrumented, so it calls nothing but [childPlan.run]; runtime_BeforeFork has blocked all signals and
+// makes a growing stack fatal instead of silent.
 //
 //go:noinline
 //go:norace
 //go:nocheckptr
 func forkAndRun(p *childPlan) (pid uintptr, errno syscall.Errno) {
-	var i, j, k, r, errfd uintptr
-	var c *childCall
-	var released bool
-	calls, results, gaps := p.calls, p.results, p.gaps
-	errfd = p.errfd
-
 	beforeFork()
 	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.clone)), unsafe.Sizeof(p.clone), 0)
 	if errno != 0 || pid != 0 {
@@ -100,29 +107,52 @@ func forkAndRun(p *childPlan) (pid uintptr, errno syscall.Errno) {
 		return pid, errno
 	}
 	afterForkInChild()
+	p.run()
+	return 0, 0
+}
+
+// run makes the calls of the plan, and does not return. It is one function over memory made before, that calls nothing but raw
+// system calls, and that needs no more stack than there is: not even the goroutine that it runs on may be looked at.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func (p *childPlan) run() {
+	var i, j, k, r, errfd uintptr
+	var errno syscall.Errno
+	var c *childCall
+	var result *uintptr
+	var gap *[2]uintptr
+	var released bool
+	errfd = p.errfd
 
 	// Not dumpable: what enters a container must not be traced, nor its /proc/PID/exe opened, from there
 	// (CVE-2019-5736). execve undoes it.
 	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0)
-	// Handlers end with execve, but ignored signals would stay ignored.
-	for i = 1; i <= signals; i++ {
-		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, i, uintptr(unsafe.Pointer(&p.action)), 0, sigsetBytes, 0, 0)
+	if p.inherits {
+		// Handlers end with execve, but ignored signals would stay ignored.
+		for i = 1; i <= signals; i++ {
+			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, i, uintptr(unsafe.Pointer(&p.action)), 0, sigsetBytes, 0, 0)
+		}
+		// The launcher may have set a longer one for itself, which execve would keep.
+		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0, 0)
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.mask)), 0, sigsetBytes, 0, 0)
-	// The launcher may have set a longer one for itself, which execve would keep.
-	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0, 0)
 	// Copies of other starts' pipes would delay their end-of-file until this child's execve.
-	for i = 0; i < uintptr(len(gaps)); i++ {
-		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, gaps[i][0], gaps[i][1], 0)
+	for i = 0; i < p.gaps.len; i++ {
+		gap = (*[2]uintptr)(unsafe.Add(unsafe.Pointer(p), p.gaps.at+i*gapBytes))
+		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, gap[0], gap[1], 0)
 	}
 
 	//lint:ignore rangeint i is used after the loop, and the child gets no variable that the parent did not make
-	for i = 0; i < uintptr(len(calls)); i++ {
-		c = &calls[i]
+	for i = 0; i < p.calls.len; i++ {
+		c = (*childCall)(unsafe.Add(unsafe.Pointer(p), p.calls.at+i*childCallBytes))
+		result = (*uintptr)(unsafe.Add(unsafe.Pointer(p), p.results+i*wordBytes))
 		//lint:ignore rangeint the child gets no variable that the parent did not make
 		for j = 0; j < maxArgs; j++ {
 			if c.reg[j] != 0 {
-				c.arg[j] = results[c.reg[j]-1]
+				c.arg[j] = *(*uintptr)(unsafe.Add(unsafe.Pointer(p), p.results+uintptr(c.reg[j]-1)*wordBytes))
 			}
 		}
 		if c.nr >= opFirst {
@@ -156,10 +186,10 @@ func forkAndRun(p *childPlan) (pid uintptr, errno syscall.Errno) {
 				p.report.kind, errno = reportCloned, syscall.Errno(r)
 				break
 			}
-			results[i] = r
+			*result = r
 			continue
 		}
-		results[i] = ^uintptr(0)
+		*result = ^uintptr(0)
 		for k = 0; k < maxIgnore; k++ {
 			if c.ignore[k] == uint16(errno) {
 				break
@@ -172,8 +202,8 @@ func forkAndRun(p *childPlan) (pid uintptr, errno syscall.Errno) {
 	p.report.call = uint32(i)
 	p.report.value = uint32(errno)
 	syscall.RawSyscall(unix.SYS_WRITE, errfd, uintptr(unsafe.Pointer(&p.report)), unsafe.Sizeof(p.report))
-	if released && i < uintptr(len(calls)) {
-		syscall.RawSyscall(unix.SYS_WRITE, errfd, calls[i].step, calls[i].stepLen)
+	if released && i < p.calls.len { // c is the call that failed
+		syscall.RawSyscall(unix.SYS_WRITE, errfd, c.step, c.stepLen)
 	}
 end:
 	for {

@@ -10,6 +10,9 @@
 // them costs 1.4 ms and a binary that the container could reach (CVE-2019-5736). Why no CLONE_VM: a child that shares
 // memory and sits in a container's memory cgroup lets the OOM killer take every process with the same memory.
 //
+// A Go program that forks pays for its memory: the kernel copies its page tables, and afterwards each page that either side writes to.
+// One that forks often has [Servers] do it, copies of itself that have dropped all but their code.
+//
 // The package owns the descriptors of a Program until Close. It keeps no state and takes no locks of its own. It does
 // not decide what a program does: any call may be in it, so programs are only accepted from root.
 package fork

@@ -1,6 +1,7 @@
 package fork
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -9,9 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launch forks. A child that is to be born in another PID namespace needs a thread that has joined it for its children
+// launch forks, by a server where there is one.
+func launch(p *Program, o Options, ends pipeEnds) (Child, error) {
+	child, done, err := o.Servers.launch(p, o, ends)
+	if done || err != nil {
+		return child, err
+	}
+	files := &own{}
+	n, err := p.number(o, ends, files.fd)
+	if err != nil {
+		return Child{}, errors.Join(err, files.close())
+	}
+	img, err := newImage(p, o, n, 0)
+	if err != nil {
+		return Child{}, errors.Join(err, files.close())
+	}
+	pid, err := forkInto(img.plan(), o.PIDNS)
+	if err != nil {
+		return Child{}, errors.Join(err, files.close())
+	}
+	child = Child{PID: int(pid), Pidfd: os.NewFile(uintptr(img.plan().pidfd), "pidfd")}
+	if err := files.close(); err != nil {
+		return Child{}, errors.Join(fmt.Errorf("start process: %w", err), kill(child), child.Pidfd.Close())
+	}
+	return child, nil
+}
+
+// forkInto forks. A child that is to be born in another PID namespace needs a thread that has joined it for its children
 // (setns(2)); that thread joins its own again afterwards, and is any thread then.
-func launch(plan *childPlan, pidns *os.File) (pid uintptr, err error) {
+func forkInto(plan *childPlan, pidns *os.File) (pid uintptr, err error) {
 	if pidns == nil {
 		return fork(plan)
 	}

@@ -1,7 +1,6 @@
 package fork
 
 import (
-	"encoding/binary"
 	"errors"
 	"os"
 	"syscall"
@@ -155,17 +154,4 @@ func (a arg) resolve(base uintptr, fds []int, stdio [3]int) uintptr {
 	default:
 		return uintptr(a.val)
 	}
-}
-
-// patched returns a copy of the arena with the relocations applied.
-func (p *Program) patched(fds []int, stdio [3]int) []byte {
-	arena := alignedCopy(p.arena)
-	if len(arena) == 0 {
-		return arena[:0:0]
-	}
-	base := uintptr(unsafe.Pointer(&arena[0]))
-	for _, r := range p.relocs {
-		binary.NativeEndian.PutUint64(arena[r.at:], uint64(r.resolve(base, fds, stdio)))
-	}
-	return arena
 }

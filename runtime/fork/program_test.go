@@ -153,16 +153,16 @@ func TestBuilderCloseClosesFiles(t *testing.T) {
 func TestGaps(t *testing.T) {
 	all := uintptr(^uint32(0))
 	tests := []struct {
-		keep []int
+		keep numbers
 		want [][2]uintptr
 	}{
-		{nil, [][2]uintptr{{3, all}}},
-		{[]int{-1, 3}, [][2]uintptr{{4, all}}},
-		{[]int{9, 5, 5, 6}, [][2]uintptr{{3, 4}, {7, 8}, {10, all}}},
+		{numbers{report: -1, answer: -1}, [][2]uintptr{{3, all}}},
+		{numbers{program: []int{3}, report: -1, answer: -1, cgroup: 8}, [][2]uintptr{{4, all}}},
+		{numbers{program: []int{9}, stdio: [3]int{5, 5, -1}, report: 6, answer: -1}, [][2]uintptr{{3, 4}, {7, 8}, {10, all}}},
 	}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, gaps(tt.keep)); diff != "" {
-			t.Errorf("gaps(%v):\n%s", tt.keep, diff)
+		if diff := cmp.Diff(tt.want, tt.keep.gaps()); diff != "" {
+			t.Errorf("gaps of %+v:\n%s", tt.keep, diff)
 		}
 	}
 }
@@ -183,9 +183,8 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 			return
 		}
-		arena := p.patched(make([]int, nfiles), [3]int{3, 4, 5})
-		if _, err := resolveCalls(p, arena, make([]int, nfiles), [3]int{3, 4, 5}); err != nil {
-			t.Errorf("a verified program can't be resolved: %v", err)
+		if _, err := newImage(p, Options{}, numbers{program: make([]int, nfiles), stdio: [3]int{3, 4, 5}}, 0); err != nil {
+			t.Errorf("a verified program can't be laid out: %v", err)
 		}
 		again, _ := p.Marshal()
 		if q, err := Unmarshal(again, files); err != nil || len(q.calls) != len(p.calls) {

@@ -21,6 +21,9 @@ type Options struct {
 	PIDNS  *os.File    // PID namespace that the child joins, or nil
 	Stdio  [3]*os.File // what Builder.Stdio stands for
 
+	// Servers, if set, clone in place of this process where they can.
+	Servers *Servers
+
 	// Forked, if set, is called as soon as there is a child, while its program runs. After an error the child is killed.
 	Forked func(Child) error
 
@@ -82,19 +85,13 @@ func start(p *Program, o Options) (_ Child, err error) {
 		return Child{}, err
 	}
 	cu.Add(ans.close)
-	pr, err := prepare(p, o, w, ans.child)
-	if err != nil {
-		return Child{}, err
-	}
-	pid, err := launch(pr.plan, o.PIDNS)
-	runtime.KeepAlive(pr)
+	first, err := launch(p, o, pipeEnds{w, ans.child})
 	runtime.KeepAlive(p)
 	runtime.KeepAlive(o)
 	if err != nil {
-		return Child{}, errors.Join(err, pr.close())
+		return Child{}, err
 	}
-	first := Child{PID: int(pid), Pidfd: os.NewFile(uintptr(pr.pidfd), "pidfd")}
-	if err := errors.Join(pr.close(), closeWrite(), ans.closeChild()); err != nil {
+	if err := errors.Join(closeWrite(), ans.closeChild()); err != nil {
 		return Child{}, errors.Join(fmt.Errorf("start process: %w", err), kill(first), first.Pidfd.Close())
 	}
 	told := &reports{r: r}
@@ -163,13 +160,16 @@ func wait(c Child) error {
 	if err != nil {
 		return err
 	}
+	if err := waitPidfd(fd); err != nil {
+		return fmt.Errorf("wait for child %d: %w", c.PID, err)
+	}
+	return nil
+}
+
+func waitPidfd(fd int) error {
 	for {
-		err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil)
-		if err == nil {
-			return nil
-		}
-		if err != unix.EINTR {
-			return fmt.Errorf("wait for child %d: %w", c.PID, err)
+		if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil); err != unix.EINTR {
+			return err
 		}
 	}
 }

@@ -14,6 +14,11 @@
 // PIDFD_GET_INFO (Linux 6.15) from a pidfd that berthd kept or the new keeper opened, from the zombie if nobody has reaped it,
 // or is not known: then the exit says so. A service manager that keeps files (FDSTORE, see kept.go) makes up for a berthd that died as well.
 //
+// # Forks
+//
+// Two processes without memory or files of their own ([fork.Servers]) clone for the keeper, from the first start on: a copy of the
+// keeper would cost more than all else of a start. They end with it, and before an upgrade. While both are at work it forks by itself.
+//
 // # Upgrades
 //
 // A keeper becomes another program by execve when a client hands it one ([wire.TypeUpgrade]). It asks the program first, in a child,

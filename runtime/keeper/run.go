@@ -14,6 +14,7 @@ import (
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
+	"github.com/berth-runtime/berth/runtime/fork"
 	"github.com/berth-runtime/berth/runtime/keeper/fdstore"
 	"github.com/berth-runtime/berth/runtime/keeper/handover"
 	"github.com/berth-runtime/berth/runtime/keeper/journal"
@@ -146,6 +147,7 @@ func newServer(cfg Config, lock *os.File, state *handover.State) (_ *server, err
 		processes: make(map[string]*process),
 		conns:     make(map[*conn]struct{}),
 		idle:      newIdler(),
+		forks:     fork.NewServers(forkServers),
 	}
 	if s.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return nil, fmt.Errorf("open stdio for processes without: %w", err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/sys"
+	"github.com/berth-runtime/berth/runtime/fork"
 	"github.com/berth-runtime/berth/runtime/keeper/fdstore"
 	"github.com/berth-runtime/berth/runtime/keeper/journal"
 	"github.com/berth-runtime/berth/runtime/keeper/lane"
@@ -25,6 +26,9 @@ import (
 const (
 	maxProcesses = 65536
 	maxConns     = 64
+
+	// forkServers is how many processes may be cloned at the same time without copying this one.
+	forkServers = 2
 
 	// acceptPause is how long connections wait when there is no room for one: no event tells that there is.
 	acceptPause = 200 * time.Millisecond
@@ -51,6 +55,7 @@ type server struct {
 	store   fdstore.Store
 	buffers sync.Pool
 	idle    *idler
+	forks   *fork.Servers
 
 	completing sync.WaitGroup // logs of processes that ended before this keeper began
 
@@ -280,7 +285,7 @@ func (s *server) close() error {
 		}
 	}
 	s.mu.Unlock()
-	var errs []error
+	errs := []error{s.forks.Close()}
 	for _, f := range flush {
 		errs = append(errs, f.Flush())
 	}

@@ -124,7 +124,7 @@ func (s *server) start(st *starting) (result []byte, pidfd []sys.Raw, err error)
 	reply := sys.NoFile
 	cu.Add(func() error { return errors.Join(reply.Close(), s.unwatch(p), s.noteNoStart(p)) })
 	child, err := fork.Start(st.program, fork.Options{
-		Flags: st.Flags, PIDNS: st.pidns, Cgroup: st.cgroup, Stdio: files,
+		Flags: st.Flags, PIDNS: st.pidns, Cgroup: st.cgroup, Stdio: files, Servers: s.forks,
 		Forked: func(c fork.Child) (err error) {
 			if reply, err = sys.RawDup(c.Pidfd); err != nil {
 				return fmt.Errorf("duplicate pidfd: %w", err)

@@ -81,6 +81,9 @@ func (s *server) become(binary *os.File, state *handover.State) (err error) {
 			return fmt.Errorf("keep file %d through an upgrade: %w", file, err)
 		}
 	}
+	if err := s.forks.Close(); err != nil { // its own way to fork is the next program's business
+		return fmt.Errorf("end the processes that fork: %w", err)
+	}
 	s.logger.Info("keeper becomes another program", "processes", len(state.Processes), "connections", len(state.Conns))
 	err = sys.ExecFile(binary, append(slices.Clone(s.args), resumeFlag, strconv.Itoa(int(memory))), os.Environ())
 	return fmt.Errorf("execute the program to become: %w", err)
