@@ -152,7 +152,7 @@ func (r *Runtime) startExec(ctx context.Context, c *container, e *Exec, pidfd *o
 		cu.Add(slave.Close)
 		stdio = [3]*os.File{slave, slave, slave}
 	}
-	program, dir, err := c.execFiles(e.group, p, pidfd)
+	program, dir, err := c.execFiles(e.group, p, pidfd, r.proc)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (c *container) terminal(e *Exec, p *plan.Exec, o ExecOptions) (slave *os.Fi
 }
 
 // execFiles opens what the process joins the group with, and writes the program.
-func (c *container) execFiles(group *cgroup.Group, p *plan.Exec, pidfd *os.File) (_ *fork.Program, dir *os.File, err error) {
+func (c *container) execFiles(group *cgroup.Group, p *plan.Exec, pidfd, proc *os.File) (_ *fork.Program, dir *os.File, err error) {
 	cu := cleanup.Make(&err)
 	defer cu.Clean()
 	var files plan.Files
@@ -189,6 +189,9 @@ func (c *container) execFiles(group *cgroup.Group, p *plan.Exec, pidfd *os.File)
 	target, err := sys.Dup(pidfd)
 	if err != nil {
 		return nil, nil, errors.Join(err, files.Close())
+	}
+	if p.Proc, err = sys.Dup(proc); err != nil {
+		return nil, nil, errors.Join(err, files.Close(), target.Close())
 	}
 	program, err := p.Program(target, files.Tasks)
 	if err != nil {

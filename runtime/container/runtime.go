@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/errdefs"
 	"github.com/berth-runtime/berth/internal/mailbox"
 	"github.com/berth-runtime/berth/runtime/cgroup"
@@ -43,6 +44,7 @@ type Runtime struct {
 	tasks sync.WaitGroup // the loop and what it starts
 
 	filters *seccomp.Compiler
+	proc    *os.File // a procfs, attached nowhere
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -55,7 +57,7 @@ type Runtime struct {
 
 // New connects to the keeper (starting one if needed) and keeps that connection, through the deaths of keepers, until
 // Close.
-func New(ctx context.Context, cfg Config) (*Runtime, error) {
+func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	facts, err := prepare.ReadFacts(cfg.Cgroups)
 	if err != nil {
 		return nil, err
@@ -63,6 +65,13 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, err
 	}
+	cu := cleanup.Make(&err)
+	defer cu.Clean()
+	proc, err := prepare.OpenProc()
+	if err != nil {
+		return nil, err
+	}
+	cu.Add(proc.Close)
 	conn, err := cfg.Keeper.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -74,10 +83,11 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	loop, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Runtime{
 		cfg: cfg, facts: facts, exits: mailbox.New[ExitEvent](), holds: holds, stop: stop,
-		filters: seccomp.NewCompiler(), containers: make(map[string]*container), execs: make(map[string]*Exec), connected: make(chan struct{}),
+		filters: seccomp.NewCompiler(), proc: proc, containers: make(map[string]*container), execs: make(map[string]*Exec), connected: make(chan struct{}),
 	}
 	r.setConn(conn)
 	r.tasks.Go(func() { r.follow(loop, conn) })
+	cu.Release()
 	return r, nil
 }
 
@@ -100,7 +110,7 @@ func (r *Runtime) Close() error {
 	}
 	r.tasks.Wait()
 	r.exits.Close()
-	errs = append(errs, r.holds.Close())
+	errs = append(errs, r.holds.Close(), r.proc.Close())
 	r.mu.Lock()
 	containers, execs := r.containers, r.execs
 	r.containers, r.execs = nil, nil

@@ -24,6 +24,10 @@ type Exec struct {
 	// it is in may be another than ours and lead to a host's root nonetheless. Root must then be the root of its first process.
 	HostMounts bool
 	Root       *os.File
+
+	// Proc is a mount of procfs, attached nowhere, that shows at least the container's processes; nil: the process mounts one for
+	// itself, which takes as long as all else that it does.
+	Proc *os.File
 }
 
 // NewExec turns a process description into a plan. Errors are as those of [New].
@@ -61,7 +65,11 @@ func (e *Exec) Program(pidfd *os.File, tasks []*os.File) (*fork.Program, error) 
 	// Without the first, in a container with a user namespace it would go on as root of the host; without the second, in the
 	// host's root.
 	if !e.Target.Known || e.HostMounts && e.Root == nil {
-		return nil, errors.Join(errdefs.Bug("exec without a look at the container"), pidfd.Close(), (&Files{Root: e.Root, Tasks: tasks}).Close())
+		return nil, errors.Join(errdefs.Bug("exec without a look at the container"), pidfd.Close(), (&Files{Root: e.Root, Tasks: tasks}).Close(), e.closeProc())
+	}
+	if e.Proc != nil {
+		proc := w.b.File(e.Proc)
+		w.proc, e.Proc = &proc, nil
 	}
 	w.affinity("set the initial CPU affinity", e.Affinity.Initial)
 	w.tasks(tasks)
@@ -94,4 +102,11 @@ func (e *Exec) Program(pidfd *os.File, tasks []*os.File) (*fork.Program, error) 
 		return nil, errors.Join(err, w.b.Close())
 	}
 	return prog, nil
+}
+
+func (e *Exec) closeProc() error {
+	if e.Proc == nil {
+		return nil
+	}
+	return e.Proc.Close()
 }
