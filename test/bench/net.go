@@ -65,6 +65,9 @@ func paths() []*netPath {
 	}
 }
 
+// netWorlds is how often the worlds are made anew: where in memory one lies makes it faster or slower by itself, by a hundredth or so.
+const netWorlds = 8
+
 // measureNet sends TCP through bridges of berth's plugins and, in turn, of Debian's.
 func measureNet(ctx context.Context, o options) (list []NetFigures, err error) {
 	cu := cleanup.Make(&err)
@@ -76,29 +79,37 @@ func measureNet(ctx context.Context, o options) (list []NetFigures, err error) {
 	if o.null {
 		sets = []pluginSet{sets[0], sets[0]}
 	}
-	var sides []*netSide
-	for i, set := range sets {
-		s, err := newSide(set, filepath.Join(dir, strconv.Itoa(i)), cu)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", set.name, err)
-		}
-		sides = append(sides, s)
-	}
 	all := paths()
-	for i := range warmUp + netRuns*o.runs {
-		for _, p := range all {
-			if err := p.pair(ctx, sides, i); err != nil {
-				return nil, err
-			}
-			if i < warmUp {
-				p.throughput, p.rate, p.lean = nil, nil, nil
-			}
+	for i := range netWorlds {
+		if err := measureWorlds(ctx, filepath.Join(dir, strconv.Itoa(i)), sets, all, i, netRuns*o.runs/netWorlds); err != nil {
+			return nil, err
 		}
 	}
 	for _, p := range all {
-		list = append(list, p.figures(sides)...)
+		list = append(list, p.figures(sets)...)
 	}
 	return list, nil
+}
+
+// measureWorlds makes a world for each set of plugins, in an order that depends on n, and adds that many pairs of slices to each path.
+func measureWorlds(ctx context.Context, dir string, sets []pluginSet, all []*netPath, n, pairs int) (err error) {
+	cu := cleanup.Make(&err)
+	defer cu.Clean()
+	sides := make([]*netSide, len(sets))
+	for i := range sets {
+		i = (i + n) % len(sets)
+		if sides[i], err = newSide(sets[i], dir+"-"+strconv.Itoa(i), cu); err != nil {
+			return fmt.Errorf("%s: %w", sets[i].name, err)
+		}
+	}
+	for i := range warmUp + pairs {
+		for _, p := range all {
+			if err := p.pair(ctx, sides, i, i >= warmUp); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func newSide(set pluginSet, dir string, cu *cleanup.Stack) (*netSide, error) {

@@ -8,8 +8,7 @@ import (
 )
 
 // A slice is short, and the two sides take turns: what slows the machine down for longer hits both, and what comes and goes is in few of
-// the many pairs of slices, whose ratios' median is the figure. Pairs of longer slices say less: with 10 connections a quarter of the ratios
-// is off by more than a tenth, with 50 it is no other, of a fifth as many.
+// the many pairs of slices, whose ratios' median is the figure. Longer slices give ratios that spread as much, and fewer of them.
 const (
 	bytesASlice       = 4 << 20
 	connectionsASlice = 10
@@ -21,14 +20,14 @@ type effort struct {
 	took, cpu time.Duration // cpu is that of both ends, and of the kernel for them
 }
 
-// pair takes a slice of each kind on each side. Who begins changes.
-func (p *netPath) pair(ctx context.Context, sides []*netSide, n int) error {
+// pair takes a slice of each kind on each side, which count or not. Who begins changes with n.
+func (p *netPath) pair(ctx context.Context, sides []*netSide, n int, count bool) error {
 	streams, err := p.inTurn(ctx, sides, n, 1, bytesASlice)
 	if err != nil {
 		return err
 	}
 	connections, err := p.inTurn(ctx, sides, n, connectionsASlice, 1)
-	if err != nil {
+	if err != nil || !count {
 		return err
 	}
 	throughput, rate, lean := make([]float64, len(sides)), make([]float64, len(sides)), make([]float64, len(sides))
@@ -57,10 +56,10 @@ func (p *netPath) inTurn(ctx context.Context, sides []*netSide, n, times, bytes 
 	return efforts, nil
 }
 
-func (p *netPath) figures(sides []*netSide) (list []NetFigures) {
-	for i, s := range sides {
+func (p *netPath) figures(sets []pluginSet) (list []NetFigures) {
+	for i, s := range sets {
 		f := NetFigures{Path: p.name, Plugins: s.name, Throughput: spread(p.throughput, i), Rate: spread(p.rate, i), Lean: spread(p.lean, i)}
-		if i == 0 && len(sides) > 1 {
+		if i == 0 && len(sets) > 1 {
 			f.ThroughputRatio, f.RateRatio, f.LeanRatio = ratio(p.throughput), ratio(p.rate), ratio(p.lean)
 		}
 		list = append(list, f)
