@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -249,30 +248,6 @@ func TestPreservedDescriptors(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	p.fails(1, "descriptor 3 of the 1 to preserve", "run", "--preserve-fds", "1", "d")
-}
-
-// The image says to execute the runtime's own binary, which must not be writable through that (CVE-2019-5736).
-func TestOwnBinaryIsSealed(t *testing.T) {
-	p := newPlace(t)
-	p.checkSealed(t)
-	p.build() // without the entry that seals it before all else
-	p.checkSealed(t)
-}
-
-func (p *place) checkSealed(t *testing.T) {
-	t.Helper()
-	p.spec.Process.Args = []string{"/proc/self/exe", "features"}
-	p.write()
-	r := p.call("run", "c")
-	var got map[string]any
-	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
-		t.Fatalf("%v: %+v", err, r)
-	}
-	p.spec.Process.Args = []string{"sh", "-c", "exec 3>>/proc/self/exe && echo written"}
-	p.write()
-	if r := p.call("run", "d"); strings.Contains(r.stdout, "written") {
-		t.Errorf("wrote to its own executable, which is on a read-only mount: %+v", r)
-	}
 }
 
 func awaitProcess(t *testing.T, pid int) {
