@@ -50,6 +50,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask what this host offers: %w", err)
 	}
+	host.Profiles = spec.NewProfiles()
 	groups, err := newCgroupNames(cfg.CgroupRoot, cfg.Systemd)
 	if err != nil {
 		return nil, fmt.Errorf("open pods: %w", err)

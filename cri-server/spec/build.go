@@ -19,7 +19,7 @@ func Build(in Input) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if linux.Seccomp, err = seccomp(in.Container.Security, in.Seccomp, proc.Capabilities.Bounding); err != nil {
+	if linux.Seccomp, err = seccomp(in.Container.Security, in.Seccomp, proc.Capabilities.Bounding, in.Host.Profiles); err != nil {
 		return nil, err
 	}
 	return &specs.Spec{

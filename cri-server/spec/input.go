@@ -76,9 +76,10 @@ type Volume struct {
 // Host is what this machine offers.
 type Host struct {
 	Hostname      string
-	Capabilities  []string // those that containers can be given, "CAP_…"
-	NoFile        uint64   // hard limit of open files that can be given; 0: not known
-	HugepageSizes []string // "2MB", "1GB"; a limit for another size is refused unless it is zero
-	SELinux       bool     // files have labels here
+	Profiles      *Profiles // keeps RuntimeDefault's; nil: each is made anew
+	Capabilities  []string  // those that containers can be given, "CAP_…"
+	NoFile        uint64    // hard limit of open files that can be given; 0: not known
+	HugepageSizes []string  // "2MB", "1GB"; a limit for another size is refused unless it is zero
+	SELinux       bool      // files have labels here
 	AppArmor      AppArmor
 }

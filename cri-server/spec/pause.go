@@ -41,7 +41,7 @@ func Pause(podID string, p PodConfig, paths Paths, cgroup, program string, file 
 		Root:        &specs.Root{Path: "rootfs", Readonly: true},
 		Annotations: map[string]string{"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": podID},
 		Linux: &specs.Linux{
-			Namespaces: list, CgroupsPath: path.Join("/", cgroup), Seccomp: pauseSeccomp(p.Security.Seccomp, file),
+			Namespaces: list, CgroupsPath: path.Join("/", cgroup), Seccomp: pauseSeccomp(p.Security.Seccomp, file, h.Profiles),
 			MountLabel: labels.Files,
 			Resources:  &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 		},

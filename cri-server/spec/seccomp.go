@@ -15,13 +15,13 @@ import (
 const MaxSeccompProfile = 1 << 20
 
 // seccomp returns the profile of a container: none for a privileged one, whatever it asks for.
-func seccomp(sec ContainerSecurity, file *specs.LinuxSeccomp, capabilities []string) (*specs.LinuxSeccomp, error) {
+func seccomp(sec ContainerSecurity, file *specs.LinuxSeccomp, capabilities []string, kept *Profiles) (*specs.LinuxSeccomp, error) {
 	s := sec.Seccomp
 	switch {
 	case sec.Privileged, s == nil, s.Type == ProfileUnconfined:
 		return nil, nil
 	case s.Type == ProfileRuntimeDefault:
-		return defaultSeccomp(capabilities), nil
+		return kept.runtimeDefault(capabilities), nil
 	case file == nil:
 		return nil, errdefs.Bug("the seccomp profile %s was not read", s.Ref)
 	}
@@ -29,12 +29,12 @@ func seccomp(sec ContainerSecurity, file *specs.LinuxSeccomp, capabilities []str
 }
 
 // pauseSeccomp returns the profile of a pod's own process, which the pod's is for.
-func pauseSeccomp(s *SecurityProfile, file *specs.LinuxSeccomp) *specs.LinuxSeccomp {
+func pauseSeccomp(s *SecurityProfile, file *specs.LinuxSeccomp, kept *Profiles) *specs.LinuxSeccomp {
 	switch {
 	case s == nil || s.Type == ProfileUnconfined:
 		return nil
 	case s.Type == ProfileRuntimeDefault:
-		return defaultSeccomp(nil)
+		return kept.runtimeDefault(nil)
 	}
 	return file
 }

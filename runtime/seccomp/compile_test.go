@@ -158,3 +158,22 @@ func TestFiltersAreKept(t *testing.T) {
 		t.Error("more filters are kept than there may be")
 	}
 }
+
+func TestTheSameProfileIsNotReadAgain(t *testing.T) {
+	c := seccomp.NewCompiler()
+	p := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
+	first, err := c.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() {
+		if f, err := c.Compile(p); f != first || err != nil {
+			t.Error(f, err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if f, err := c.Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow}); f == first || err != nil {
+		t.Errorf("another profile got the same filter, %v", err)
+	}
+}
