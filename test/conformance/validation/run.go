@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -134,7 +136,7 @@ func (o *Options) one(ctx context.Context, name string) (v Verdict, err error) {
 	cmd.Env = append(os.Environ(), "RUNTIME="+filepath.Join(o.Dir, "runtime"), "TMPDIR="+filepath.Join(o.Dir, "tmp"),
 		"EDIT="+filepath.Join(o.Edits, name+".sed"))
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = time.Second
+	cmd.Cancel, cmd.WaitDelay = func() error { return killInside(cmd.Process) }, goneTime
 	exit := cmd.Run()
 	if err := removeGroups(group); err != nil {
 		return v, err
@@ -144,6 +146,32 @@ func (o *Options) one(ctx context.Context, name string) (v Verdict, err error) {
 		return v, err
 	}
 	return Judge(string(data), exit), nil
+}
+
+// goneTime bounds how long the processes of a killed namespace may take to go.
+const goneTime = 30 * time.Second
+
+// killInside ends the first process of the PID namespace, and with it all others there, instead of the one outside that waits for it: that ends when they are
+// gone, and only then can their groups be removed.
+func killInside(outside *os.Process) error {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", outside.Pid))
+	if err != nil {
+		return errors.Join(err, outside.Kill())
+	}
+	children := strings.Fields(string(data))
+	if len(children) == 0 { // not made yet
+		return outside.Kill()
+	}
+	for _, child := range children {
+		pid, err := strconv.Atoi(child)
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
+			return errors.Join(err, outside.Kill())
+		}
+	}
+	return nil
 }
 
 // removeGroups removes the groups that a program left behind. Its processes ended with their PID namespace.
