@@ -45,6 +45,7 @@ type Driver struct {
 	how       mounter
 	syncer    syncer
 	deleter   deleter
+	attached  atomic.Bool   // mapped layers must be attached; see mountShown
 	boot      string        // the kernel's boot_id
 	serial    atomic.Uint64 // of names in tmp
 

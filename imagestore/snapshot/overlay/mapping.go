@@ -30,16 +30,28 @@ func (d *Driver) mountMapped(a *attachment, attr uint64) (m *os.File, err error)
 	if err := a.giveUpper(); err != nil {
 		return nil, err
 	}
-	m, err = d.mount(d.how, a, attr)
-	if errors.Is(err, syscall.EINVAL) {
-		m, err = d.mountAttached(a, attr)
-	}
-	if err != nil {
+	if m, err = d.mountShown(a, attr); err != nil {
 		return nil, err
 	}
 	cu.Release()
 	for _, l := range plain {
 		err = errors.Join(err, l.Close())
+	}
+	return m, err
+}
+
+// mountShown mounts an overlay of mapped layers. That they must be attached is found out once, by ProbeMapping as a rule: the kernel logs each time that it
+// refuses others ("failed to clone lowerpath").
+func (d *Driver) mountShown(a *attachment, attr uint64) (*os.File, error) {
+	if !d.attached.Load() {
+		m, err := d.mount(d.how, a, attr)
+		if !errors.Is(err, syscall.EINVAL) {
+			return m, err
+		}
+	}
+	m, err := d.mountAttached(a, attr)
+	if err == nil {
+		d.attached.Store(true)
 	}
 	return m, err
 }
