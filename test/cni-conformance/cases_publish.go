@@ -10,13 +10,13 @@ import (
 // reachCases ask from where published ports are reached.
 func reachCases() []testCase {
 	return []testCase{
-		{"portmap/from outside, from the node, from 127.0.0.1, from pods", publishEverywhere},
-		{"portmap/IPv6 from outside and from the node", publishIPv6},
+		{"portmap/from outside, from the node, from 127.0.0.1, from pods", seenFromOutside((*env).bridge, "", publishEverywhere)},
+		{"portmap/IPv6 from outside and from the node", seenFromOutside((*env).dual, "", publishIPv6)},
 		{"portmap/the container reaches its own published port", publishHairpin},
-		{"portmap/source address is kept from outside", publishKeepsSource},
-		{"portmap/hostIP: there and only there", publishHostIP},
+		{"portmap/source address is kept from outside", seenFromOutside((*env).dual, "", publishKeepsSource)},
+		{"portmap/hostIP: there and only there", seenFromOutside((*env).bridge, "192.0.2.9", publishHostIP)},
 		{"portmap/hostIP ::1 is reached from the node, and not from elsewhere", publishLoopback6},
-		{"portmap/hostIP 127.0.0.1 is not reachable from outside", publishLoopbackOnly},
+		{"portmap/hostIP 127.0.0.1 is not reachable from outside", seenFromOutside((*env).bridge, "127.0.0.1", publishLoopbackOnly)},
 		{"portmap/containers can't reach 127.0.0.1 of the node", guardLoopback},
 		{"portmap/ports of a container that the node can't reach are refused", publishUnreachable},
 		{"portmap/SCTP from outside, from the node, from 127.0.0.1, by IPv6", publishSCTP},
@@ -24,14 +24,22 @@ func reachCases() []testCase {
 	}
 }
 
-func publishEverywhere(e *env) error {
-	outside, err := e.outside()
-	if err != nil {
-		return err
+// seenFromOutside is a case that begins with a machine outside, and a container of which port 80 is published as 8080 of an address of the node, of all
+// for "".
+func seenFromOutside(conf func(*env) object, hostIP string, ask func(e *env, outside *netns.Handle) error) func(*env) error {
+	return func(e *env) error {
+		outside, err := e.outside()
+		if err != nil {
+			return err
+		}
+		if _, _, _, err := e.published("c1", conf(e), both(8080, 80, hostIP)); err != nil {
+			return err
+		}
+		return ask(e, outside)
 	}
-	if _, _, _, err := e.published("c1", e.bridge(), both(8080, 80, "")); err != nil {
-		return err
-	}
+}
+
+func publishEverywhere(e *env, outside *netns.Handle) error {
 	other, _, _, err := e.attached("other", e.bridge())
 	if err != nil {
 		return err
@@ -41,14 +49,7 @@ func publishEverywhere(e *env) error {
 		reach(other.ns, "192.0.2.1:8080", ""), reach(other.ns, "10.9.0.1:8080", ""))
 }
 
-func publishIPv6(e *env) error {
-	outside, err := e.outside()
-	if err != nil {
-		return err
-	}
-	if _, _, _, err := e.published("c1", e.dual(), both(8080, 80, "")); err != nil {
-		return err
-	}
+func publishIPv6(e *env, outside *netns.Handle) error {
 	return errors.Join(reach(outside, "[2001:db8::1]:8080", ""), reach(e.host, "[2001:db8::1]:8080", ""))
 }
 
@@ -79,41 +80,20 @@ func publishHairpin(e *env) error {
 	return errors.Join(reach(c.ns, "10.9.0.1:8080", ""), reach(c.ns, "[fd09::1]:8080", ""))
 }
 
-func publishKeepsSource(e *env) error {
-	outside, err := e.outside()
-	if err != nil {
-		return err
-	}
-	if _, _, _, err := e.published("c1", e.dual(), both(8080, 80, "")); err != nil {
-		return err
-	}
+func publishKeepsSource(_ *env, outside *netns.Handle) error {
 	return errors.Join(reach(outside, "192.0.2.1:8080", "192.0.2.2"), reach(outside, "[2001:db8::1]:8080", "2001:db8::2"))
 }
 
-func publishHostIP(e *env) error {
-	outside, err := e.outside()
-	if err != nil {
-		return err
-	}
+func publishHostIP(e *env, outside *netns.Handle) error {
 	if err := address(e.host, "uplink", "192.0.2.9/24"); err != nil {
-		return err
-	}
-	if _, _, _, err := e.published("c1", e.bridge(), both(8080, 80, "192.0.2.9")); err != nil {
 		return err
 	}
 	return errors.Join(reach(outside, "192.0.2.9:8080", "192.0.2.2"), reach(e.host, "192.0.2.9:8080", ""),
 		refused(outside, "tcp", "192.0.2.1:8080"), refused(outside, "udp", "192.0.2.1:8080"), refused(e.host, "tcp", "127.0.0.1:8080"))
 }
 
-func publishLoopbackOnly(e *env) error {
-	outside, err := e.outside()
-	if err != nil {
-		return err
-	}
-	if _, _, _, err := e.published("c1", e.bridge(), both(8080, 80, "127.0.0.1")); err != nil {
-		return err
-	}
-	err = errors.Join(reach(e.host, "127.0.0.1:8080", ""), refused(outside, "tcp", "192.0.2.1:8080"), refused(e.host, "tcp", "192.0.2.1:8080"))
+func publishLoopbackOnly(e *env, outside *netns.Handle) error {
+	err := errors.Join(reach(e.host, "127.0.0.1:8080", ""), refused(outside, "tcp", "192.0.2.1:8080"), refused(e.host, "tcp", "192.0.2.1:8080"))
 	if err != nil {
 		return err
 	}
