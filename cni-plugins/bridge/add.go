@@ -43,13 +43,17 @@ func add(r *plugin.Request) (result *current.Result, err error) {
 		}
 		undo.Add(func() error { return delegate.Del(r) })
 	}
+	routes, err := link.DefaultRoutes(host.Netlink())
+	if err != nil {
+		return nil, err
+	}
 	mtu := conf.MTU
 	if mtu == 0 {
-		if mtu, err = link.DefaultMTU(host.Netlink()); err != nil {
+		if mtu, err = link.DefaultMTU(host.Netlink(), routes); err != nil {
 			return nil, err
 		}
 	}
-	if conf, err = conf.decide(host.Netlink()); err != nil {
+	if conf, err = conf.decide(host.Netlink(), routes); err != nil {
 		return nil, err
 	}
 	p, err := buildPlan(conf, r, addresses, mtu)

@@ -39,7 +39,11 @@ func check(r *plugin.Request) (err error) {
 			return err
 		}
 	}
-	if conf, err = conf.decide(host.Netlink()); err != nil {
+	routes, err := link.DefaultRoutes(host.Netlink())
+	if err != nil {
+		return err
+	}
+	if conf, err = conf.decide(host.Netlink(), routes); err != nil {
 		return err
 	}
 	p, err := buildPlan(conf, r, ownResult(r), 0)

@@ -80,12 +80,12 @@ func buildPlan(c config, r *plugin.Request, ipam *current.Result, mtu int) (plan
 }
 
 // decide opens a network that the configuration says nothing about if the node's own way out is through its bridge: the node could not route other
-// networks to the outside else.
-func (c config) decide(h *netlink.Handle) (config, error) {
+// networks to the outside else. routes are the node's default ones.
+func (c config) decide(h *netlink.Handle, routes []netlink.Route) (config, error) {
 	if !c.Undecided {
 		return c, nil
 	}
-	uplink, err := link.HoldsUplink(h, c.Bridge, c.VLANs.Tag)
+	uplink, err := link.HoldsUplink(h, routes, c.Bridge, c.VLANs.Tag)
 	c.Open = uplink
 	return c, err
 }

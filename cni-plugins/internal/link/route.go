@@ -94,8 +94,8 @@ func HasAddr(h *netlink.Handle, l netlink.Link, p netip.Prefix) (bool, error) {
 }
 
 // HoldsUplink tells whether the node is connected to others through a bridge, or its link into a VLAN: its default route leads there, or a bridge of
-// others has a port that leads neither to a container nor to a virtual machine.
-func HoldsUplink(h *netlink.Handle, bridge string, tag int) (bool, error) {
+// others has a port that leads neither to a container nor to a virtual machine. routes are the node's default ones.
+func HoldsUplink(h *netlink.Handle, routes []netlink.Route, bridge string, tag int) (bool, error) {
 	br, err := findBridge(h, bridge)
 	if errors.Is(err, errdefs.ErrNotFound) || errors.Is(err, errdefs.ErrExists) {
 		return false, nil
@@ -112,10 +112,6 @@ func HoldsUplink(h *netlink.Handle, bridge string, tag int) (bool, error) {
 			return false, err
 		}
 	}
-	routes, err := defaultRoutes(h)
-	if err != nil {
-		return false, err
-	}
 	for _, r := range routes {
 		if slices.ContainsFunc(linksOf(r), func(i int) bool { return slices.Contains(ours, i) }) {
 			return true, nil
@@ -128,8 +124,8 @@ func HoldsUplink(h *netlink.Handle, bridge string, tag int) (bool, error) {
 	return slices.ContainsFunc(ports, func(l netlink.Link) bool { return l.Type() != "veth" && l.Type() != "tuntap" && l.Type() != "tun" }), err
 }
 
-// defaultRoutes are those of IPv4, then those of IPv6.
-func defaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
+// DefaultRoutes are those of IPv4, then those of IPv6.
+func DefaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
 	var all []netlink.Route
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := listRoutes(h, family, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
@@ -150,13 +146,9 @@ func linksOf(r netlink.Route) []int {
 	return indexes
 }
 
-// DefaultMTU is that of the link which the default route leads to, 0 if there is none: links of pods that are larger would lose packets
+// DefaultMTU is that of the link which the first of the default routes leads to, 0 if there is none: links of pods that are larger would lose packets
 // on the way out, smaller ones would lose speed.
-func DefaultMTU(h *netlink.Handle) (int, error) {
-	routes, err := defaultRoutes(h)
-	if err != nil {
-		return 0, err
-	}
+func DefaultMTU(h *netlink.Handle, routes []netlink.Route) (int, error) {
 	for _, r := range routes {
 		mtu, err := leastMTU(h, r)
 		if err != nil || mtu != 0 {
