@@ -14,8 +14,6 @@ import (
 	"github.com/berth-runtime/berth/internal/testutil"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
-
 func TestWhatIsRead(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
