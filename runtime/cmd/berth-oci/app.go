@@ -61,8 +61,10 @@ func (a *app) run(ctx context.Context, argv []string) error {
 	switch {
 	case g.version:
 		return printTo(a.stdout, "berth-oci version %s\nspec: %s\n", version.String(), specs.Version)
-	case g.help || len(args) == 0 || args[0] == "help":
+	case g.help || len(args) == 0 || args[0] == "help" && len(args) == 1:
 		return a.help(flags)
+	case args[0] == "help":
+		args = []string{args[1], "--help"}
 	}
 	c := find(args[0])
 	if c == nil {

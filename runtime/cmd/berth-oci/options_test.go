@@ -74,6 +74,17 @@ func TestBadLimitsHaveNoEffect(t *testing.T) {
 }
 
 // What spec --rootless writes runs, once there is a program in its root.
+func TestHelp(t *testing.T) {
+	p := newPlace(t)
+	for _, args := range [][]string{{}, {"help"}, {"--help"}} {
+		if out := p.ok(args...); !strings.Contains(out, "--systemd-cgroup") || !strings.Contains(out, "features") {
+			t.Errorf("%v: %q", args, out)
+		}
+	}
+	want(t, "help run", p.ok("help", "run"), p.ok("run", "--help"))
+	p.fails(1, `no command "fly"`, "help", "fly")
+}
+
 func TestSpecRootless(t *testing.T) {
 	p := newPlace(t)
 	p.ok("spec", "--rootless")
