@@ -17,9 +17,15 @@ import (
 // be called again.
 func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	c, err := r.load(id)
+	if force && errors.Is(err, errdefs.ErrNotFound) {
+		if gone, err := r.removeHalfMade(id); gone || err != nil {
+			return err
+		}
+		if c, err = r.load(id); errors.Is(err, errdefs.ErrNotFound) {
+			return nil
+		}
+	}
 	switch {
-	case err != nil && force && errors.Is(err, errdefs.ErrNotFound):
-		return os.RemoveAll(r.folder(id)) // a create that was killed before its record was written has had no effect
 	case err != nil && force && errors.Is(err, errdefs.ErrDataLoss):
 		r.cfg.Logger.WarnContext(ctx, "the record can't be read: what it described may be left", "container", id, "error", err)
 		return os.RemoveAll(r.folder(id))
@@ -37,6 +43,25 @@ func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 		return err
 	}
 	return r.destroy(ctx, c, force)
+}
+
+// removeHalfMade removes the folder of a create that was killed before its record was written, which has had no other effect. It is
+// not gone if there is a record after all: a create that lives holds the lock until then, and goes on.
+func (r *Runtime) removeHalfMade(id string) (gone bool, err error) {
+	c := &container{dir: r.folder(id)}
+	if err := c.take(); errors.Is(err, errdefs.ErrNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	there, err := c.lock.IsAt(c.dir)
+	if err != nil || !there {
+		return true, errors.Join(err, c.release())
+	}
+	if _, err := r.load(id); !errors.Is(err, errdefs.ErrNotFound) {
+		return false, c.release() // the caller loads it again
+	}
+	return true, c.remove()
 }
 
 // destroy undoes a container whose lock is held.
