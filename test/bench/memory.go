@@ -16,8 +16,16 @@ import (
 // workload is the program that the measured containers run; its memory is not the runtime's.
 const workload = "sleep"
 
-// settledMemory sums the PSS of the runtime's processes when two readings, half a second apart, agree within one per cent.
+// idleAfter is how long runtimes may take to notice that nothing happens, and to give back what they keep in case that more does.
+const idleAfter = 4 * time.Second
+
+// settledMemory sums the PSS of the idle runtime's processes when two readings, half a second apart, agree within one per cent.
 func settledMemory(ctx context.Context) (int64, error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(idleAfter):
+	}
 	last := int64(-1)
 	for range 20 {
 		now, err := runtimeMemory()
