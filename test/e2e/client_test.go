@@ -166,7 +166,9 @@ func TestClientShowsEverything(t *testing.T) {
 // TestClientOutlivesItsServer wants output to go on after berthd was killed, from where it was.
 func TestClientOutlivesItsServer(t *testing.T) {
 	f := setup(t, node.Options{})
-	cmd := f.berth(t, "run", "--rm", busybox, "sh", "-c", "echo one; until [ -e /go ]; do :; done; echo two; exit 5")
+	// The container ends after touch has, which its end would kill.
+	const script = "echo one; until [ -e /go ]; do :; done; while pgrep -x touch >/dev/null; do :; done; echo two; exit 5"
+	cmd := f.berth(t, "run", "--rm", busybox, "sh", "-c", script)
 	out, err := cmd.StdoutPipe()
 	testutil.Must(t, err)
 	testutil.Must(t, cmd.Start())
