@@ -5,7 +5,6 @@
 //
 // Commands, flags, exit codes, and the texts that callers look for are runc's. See README.md beside this file.
 //
-//go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 package main
 
