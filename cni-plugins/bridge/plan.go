@@ -2,7 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
-	"math"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -178,8 +178,8 @@ func (p *plan) addRoutes(c config, routes []*types.Route, gateways byFamily) err
 		if gw.IsValid() && gw.Is4() != dst.Addr().Is4() {
 			return errdefs.Invalid("the ipam plugin gave a route to %s via %s", dst, gw)
 		}
-		if err := checkRoute(r, dst); err != nil {
-			return err
+		if err := plugin.CheckRoute(r); err != nil {
+			return fmt.Errorf("routes: %w", err)
 		}
 		p.Routes = append(p.Routes, link.Route{
 			Dst: dst.Masked(), Gateway: gw, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Table: r.Table, Scope: r.Scope,
@@ -203,32 +203,6 @@ func (p *plan) addRoutes(c config, routes []*types.Route, gateways byFamily) err
 		dst := netip.PrefixFrom(f.any, 0)
 		p.Routes = append(p.Routes, link.Route{Dst: dst, Gateway: f.gw})
 		p.Result.Routes = append(p.Result.Routes, &types.Route{Dst: toIPNet(dst), GW: f.gw.AsSlice()})
-	}
-	return nil
-}
-
-// checkRoute refuses numbers that a route of Linux has no room for.
-func checkRoute(r *types.Route, dst netip.Prefix) error {
-	table, scope := 0, 0
-	if r.Table != nil {
-		table = *r.Table
-	}
-	if r.Scope != nil {
-		scope = *r.Scope
-	}
-	for _, n := range []struct {
-		key        string
-		value, max int
-	}{
-		{"mtu", r.MTU, math.MaxUint32},
-		{"advmss", r.AdvMSS, math.MaxUint32},
-		{"priority", r.Priority, math.MaxUint32},
-		{"table", table, math.MaxUint32},
-		{"scope", scope, math.MaxUint8},
-	} {
-		if n.value < 0 || n.value > n.max {
-			return errdefs.Invalid("routes: %s %d of the route to %s is not between 0 and %d", n.key, n.value, dst, n.max)
-		}
 	}
 	return nil
 }

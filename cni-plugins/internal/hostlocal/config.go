@@ -2,7 +2,7 @@ package hostlocal
 
 import (
 	"encoding/json"
-	"math"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -125,12 +125,9 @@ func checkRoute(r *types.Route) error {
 		return errdefs.Invalid("ipam: a route has no dst")
 	case r.GW != nil && (r.GW.To4() == nil) != (r.Dst.IP.To4() == nil):
 		return errdefs.Invalid("ipam: the route to %s has gw %s, which is of the other family", &r.Dst, r.GW)
-	case r.MTU < 0 || r.AdvMSS < 0 || r.Priority < 0 || max(r.MTU, r.AdvMSS, r.Priority) > math.MaxUint32:
-		return errdefs.Invalid("ipam: the route to %s has mtu %d, advmss %d, priority %d; each must be a number of 32 bits", &r.Dst, r.MTU, r.AdvMSS, r.Priority)
-	case r.Table != nil && (*r.Table < 0 || *r.Table > math.MaxUint32):
-		return errdefs.Invalid("ipam: the route to %s has table %d, which is no number of 32 bits", &r.Dst, *r.Table)
-	case r.Scope != nil && (*r.Scope < 0 || *r.Scope > math.MaxUint8):
-		return errdefs.Invalid("ipam: the route to %s has scope %d; scopes go from 0 to 255", &r.Dst, *r.Scope)
+	}
+	if err := plugin.CheckRoute(r); err != nil {
+		return fmt.Errorf("ipam: %w", err)
 	}
 	return nil
 }
