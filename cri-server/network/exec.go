@@ -114,16 +114,20 @@ func (r *runner) run(ctx context.Context, path string, stdin []byte, environ []s
 }
 
 func execute(ctx context.Context, path string, stdin []byte, environ []string, stdout *head, stderr *tail) error {
+	cmd := command(ctx, path, environ)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), stdout, stderr
+	if err := start(cmd); err != nil {
+		return err
+	}
+	return wait(cmd)
+}
+
+func start(cmd *exec.Cmd) error {
 	// Go opens everything close-on-exec; what the daemon itself inherited may not be.
 	if err := sys.CloseOnExecFrom(3); err != nil {
 		return fmt.Errorf("mark descriptors close-on-exec: %w", err)
 	}
-	cmd := command(ctx, path, environ)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), stdout, stderr
-	if err := sys.WithTimerSlack(pluginSlack, cmd.Start); err != nil {
-		return err
-	}
-	return wait(cmd)
+	return sys.WithTimerSlack(pluginSlack, cmd.Start)
 }
 
 // command is a plugin that leads a process group, all of which is killed when the context ends.

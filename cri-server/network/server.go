@@ -12,7 +12,6 @@ import (
 
 	"github.com/berth-runtime/berth/internal/cleanup"
 	"github.com/berth-runtime/berth/internal/cniwire"
-	"github.com/berth-runtime/berth/internal/sys"
 )
 
 // program is the file at a path, as long as nobody replaces it.
@@ -94,14 +93,11 @@ func launch(f program, environ []string) (_ *server, err error) {
 	}
 	cu.Add(replies.Close)
 	defer out.Close()
-	if err := sys.CloseOnExecFrom(3); err != nil {
-		return nil, fmt.Errorf("mark descriptors close-on-exec: %w", err)
-	}
 	ctx, kill := context.WithCancel(context.Background())
 	p := &server{program: f, kill: kill, calls: calls, replies: replies, stderr: &tail{max: stderrMax}, ended: make(chan struct{})}
 	cmd := command(ctx, f.path, serving(environ))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, out, p.stderr
-	if err := sys.WithTimerSlack(pluginSlack, cmd.Start); err != nil {
+	if err := start(cmd); err != nil {
 		kill()
 		return nil, err
 	}
